@@ -1,0 +1,199 @@
+"""The shape of `airut.yaml`. Everything is strict: an unknown key or a string for a number is an error."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from airut_common.contracts.v1 import RepoId
+
+SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
+"""Secrets and credentials are named like the environment variables they become."""
+
+Endpoint = Annotated[str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$")]
+"""`host:port`; port 0 takes a free one, which `airut status` shows."""
+
+MailAddress = Annotated[str, StringConstraints(pattern=r"^[^@\s<>\"]+@[^@\s<>\"*]+$", to_lower=True)]
+SenderPattern = Annotated[str, StringConstraints(pattern=r"^([^@\s<>\"*]+|\*)@[^@\s<>\"*]+$", to_lower=True)]
+"""An exact address, or `*@domain` for everybody of exactly that domain."""
+
+
+class StrictModel(BaseModel):
+    """A frozen value in which every key is known and nothing is coerced."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class TlsFiles(StrictModel):
+    """A certificate chain and its key, both PEM."""
+
+    certificate: Path
+    key: Path
+
+
+class RelayConfig(StrictModel):
+    """The mail server that takes our replies."""
+
+    host: str
+    port: Annotated[int, Field(ge=1, le=65535)] = 587
+    security: Literal["starttls", "tls", "plain"] = "starttls"
+    """`plain` is accepted for loopback addresses only."""
+    ca_file: Path | None = None
+    """Trust these authorities instead of the system's."""
+    username: str | None = None
+    password_secret: SecretName | None = None
+
+    @model_validator(mode="after")
+    def _plain_only_on_loopback(self) -> Self:
+        if self.security == "plain" and self.host not in {"127.0.0.1", "::1", "localhost"}:
+            raise ValueError("security: plain is accepted for a loopback host only; use starttls or tls")
+        if (self.username is None) != (self.password_secret is None):
+            raise ValueError("username and password_secret belong together")
+        return self
+
+
+class SenderAuthConfig(StrictModel):
+    """How a mail's author is proven."""
+
+    mode: Literal["native", "trusted-header"] = "native"
+    resolver: Endpoint | None = None
+    """DNS server for DKIM, SPF and DMARC; None uses the system's."""
+    allow_policy_none: bool = False
+    """Accept an aligned pass of a domain whose DMARC policy is `none`."""
+    authserv_id: str | None = None
+    peers: tuple[str, ...] = ()
+    """Networks (CIDR) whose `Authentication-Results` are believed."""
+
+    @model_validator(mode="after")
+    def _trusted_header_is_complete(self) -> Self:
+        if self.mode == "trusted-header" and not (self.authserv_id and self.peers):
+            raise ValueError("mode: trusted-header needs authserv_id and at least one network in peers")
+        return self
+
+
+class EmailConfig(StrictModel):
+    """The mail channel."""
+
+    listen: Endpoint = "127.0.0.1:2525"
+    hostname: str
+    """Our name in the SMTP banner and in Message-IDs."""
+    max_message_bytes: Annotated[int, Field(ge=1024)] = 25 * 1024 * 1024
+    tls: TlsFiles | None = None
+    authentication: SenderAuthConfig = SenderAuthConfig()
+    relay: RelayConfig
+
+
+class DashboardConfig(StrictModel):
+    """The web view."""
+
+    listen: Endpoint = "127.0.0.1:8484"
+    public_url: str | None = None
+
+
+class EgressConfig(StrictModel):
+    """How the egress-proxy reaches the world."""
+
+    resolver: Endpoint | None = None
+    """DNS server for upstream names; None uses the system's."""
+    allow_networks: tuple[str, ...] = ()
+    """Private networks (CIDR) that an allowed name may resolve to. 169.254.0.0/16 stays refused."""
+    connect_to: dict[str, Endpoint] = Field(default_factory=dict)
+    """Name to `address:port` to dial instead, as `curl --connect-to`; TLS still proves the name."""
+    ca_file: Path | None = None
+    """Authorities to trust besides the system's."""
+
+
+class SandboxConfig(StrictModel):
+    """Host-wide sandbox settings."""
+
+    runtime: str | None = None
+    """OCI runtime; None tries Podman's default and then runc, and keeps the one that works."""
+    base_image: str | None = None
+    """Value of the build argument `AIRUT_BASE`, for hosts without a registry."""
+    build_network: Literal["none", "private"] = "none"
+    """`private` gives image builds unfiltered network access."""
+    max_outbox_files: Annotated[int, Field(ge=0)] = 20
+    max_outbox_file_bytes: Annotated[int, Field(ge=0)] = 10 * 1024 * 1024
+    max_outbox_total_bytes: Annotated[int, Field(ge=0)] = 20 * 1024 * 1024
+
+
+class GitConfig(StrictModel):
+    """Where the repository lives."""
+
+    url: str
+    username: str = "x-access-token"
+    token_secret: SecretName | None = None
+    """The orchestrator's own read token for the mirror; None fetches anonymously."""
+    push_credential: SecretName | None = None
+    """The masked credential whose surrogate git presents inside the sandbox."""
+    ca_file: Path | None = None
+
+
+class MaskedCredential(StrictModel):
+    """A value that the egress-proxy puts in place of its surrogate."""
+
+    type: Literal["masked"] = "masked"
+    scopes: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Host patterns where it may go."""
+    headers: Annotated[tuple[str, ...], Field(min_length=1)] = ("authorization",)
+    """Header name patterns; exact names are credential headers, globs only scan."""
+    allow_foreign_credentials: bool = False
+
+
+class AgentConfig(StrictModel):
+    """Which agent runs."""
+
+    version: str = "2.1.330"
+    model: str | None = None
+
+
+class LimitsConfig(StrictModel):
+    """What one task may use."""
+
+    timeout_seconds: Annotated[int, Field(ge=10)] = 3600
+    memory_mib: Annotated[int, Field(ge=128)] = 4096
+    cpus: Annotated[float, Field(gt=0)] = 2.0
+    pids: Annotated[int, Field(ge=32)] = 2048
+
+
+class RepoConfig(StrictModel):
+    """One repository that people may hand work to."""
+
+    address: MailAddress
+    senders: Annotated[tuple[SenderPattern, ...], Field(min_length=1)]
+    git: GitConfig
+    credentials: dict[SecretName, MaskedCredential] = Field(default_factory=dict)
+    environment: dict[str, str] = Field(default_factory=dict)
+    agent: AgentConfig = AgentConfig()
+    limits: LimitsConfig = LimitsConfig()
+
+    @model_validator(mode="after")
+    def _push_credential_exists(self) -> Self:
+        name = self.git.push_credential
+        if name is not None and name not in self.credentials:
+            raise ValueError(f"git.push_credential names {name}, which is not in credentials")
+        return self
+
+
+class ServerConfig(StrictModel):
+    """Everything in `airut.yaml` that is not a repository; stored under the key `server`."""
+
+    max_concurrent: Annotated[int, Field(ge=1)] = 4
+    email: EmailConfig | None = None
+    dashboard: DashboardConfig = DashboardConfig()
+    egress: EgressConfig = EgressConfig()
+    sandbox: SandboxConfig = SandboxConfig()
+
+
+class InstallationConfig(ServerConfig):
+    """The whole of `airut.yaml`."""
+
+    state_dir: Path = Path("state")
+    """Relative to the file. Holds keys, databases, mirrors and workspaces; mode 0700."""
+    nats_url: str | None = None
+    """An operator's own NATS; None starts the embedded server."""
+    repos: dict[RepoId, RepoConfig] = Field(default_factory=dict)
+
+    def server(self) -> ServerConfig:
+        """The part that goes to the key `server`."""
+        return ServerConfig(**{name: getattr(self, name) for name in ServerConfig.model_fields})

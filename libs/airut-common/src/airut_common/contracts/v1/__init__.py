@@ -1,0 +1,47 @@
+"""Version 1 of every message on the bus. A sample of each lies in `samples/`."""
+
+from .base import REPO_ID_PATTERN, Identifier, Message, RepoId, new_id, utc_now
+from .control import CloseSession, OpenSession, Refused, SessionClosed, SessionOpened
+from .events import (
+    FINAL_STATES,
+    AgentOutput,
+    DeadLetter,
+    EgressEvent,
+    ServiceEvent,
+    TaskEvent,
+    TaskState,
+    TaskStateChanged,
+)
+from .files import BlobRef
+from .reply import Outcome, Reply, Usage
+from .task import ChannelName, EmailEvidence, EmailRoute, TaskRequest
+
+__all__ = [
+    "FINAL_STATES",
+    "REPO_ID_PATTERN",
+    "AgentOutput",
+    "BlobRef",
+    "ChannelName",
+    "CloseSession",
+    "DeadLetter",
+    "EgressEvent",
+    "EmailEvidence",
+    "EmailRoute",
+    "Identifier",
+    "Message",
+    "OpenSession",
+    "Outcome",
+    "Refused",
+    "Reply",
+    "RepoId",
+    "ServiceEvent",
+    "SessionClosed",
+    "SessionOpened",
+    "TaskEvent",
+    "TaskRequest",
+    "TaskState",
+    "TaskStateChanged",
+    "Usage",
+    "new_id",
+    "utc_now",
+]

@@ -1,0 +1,60 @@
+"""Request/reply between services. Errors on the wire are a code and a text; only the text may change."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from .base import Identifier, Message, RepoId
+
+
+class Refused(Message):
+    """The answer when a request cannot be met."""
+
+    ok: Literal[False] = False
+    code: str
+    """Stable: `invalid_policy`, `unknown_repo`, `missing_secret`, `not_found`, `unavailable`, `bad_request`."""
+    text: str
+    """For the person who waits: what, where, and the way out."""
+
+
+class OpenSession(Message):
+    """The orchestrator asks the egress-proxy for a network for one sandbox. Opening an open session again
+    (same sandbox id) is answered with the same surrogates, so a restarted proxy can be asked anew."""
+
+    sandbox: Identifier
+    task: Identifier
+    repo: RepoId
+    policy: Annotated[str, StringConstraints(max_length=1024 * 1024)]
+    """The text of `.airut/network-allowlist.yaml` on the default branch."""
+    policy_source: str = ".airut/network-allowlist.yaml"
+    """How messages call the file."""
+
+
+class SessionOpened(Message):
+    """What a sandbox gets. Nothing in here is secret outside of it."""
+
+    ok: Literal[True] = True
+    sandbox: Identifier
+    attach_socket: str
+    """Path of the Unix socket that takes the listening descriptors."""
+    attach_token: str
+    """Proves to that socket which session the descriptors belong to; valid until the session closes."""
+    environment: dict[str, str] = Field(default_factory=dict)
+    """Variable name to surrogate."""
+    ca_certificate: str
+    """PEM."""
+
+
+class CloseSession(Message):
+    """Ends a session: connections are cut, the surrogates are worth nothing any more."""
+
+    sandbox: Identifier
+
+
+class SessionClosed(Message):
+    """Totals of a closed session; closing one that is not open answers zeros."""
+
+    ok: Literal[True] = True
+    sandbox: Identifier
+    requests: int = 0
+    denied: int = 0

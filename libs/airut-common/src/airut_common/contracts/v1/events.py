@@ -1,0 +1,108 @@
+"""What happened, for dashboards and auditors. Events are never commands."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from .base import Identifier, Message, RepoId, Timestamp
+from .reply import Outcome, Usage
+
+TaskState = Literal["queued", "preparing", "running", "replying", "done", "failed", "stopped", "timed_out", "interrupted"]
+FINAL_STATES: frozenset[str] = frozenset({"done", "failed", "stopped", "timed_out", "interrupted"})
+
+
+class TaskStateChanged(Message):
+    """A task entered a state. The first one, `queued`, introduces the task."""
+
+    kind: Literal["state"] = "state"
+    repo: RepoId
+    task: Identifier
+    conversation: Identifier
+    at: Timestamp
+    state: TaskState
+    channel: str = ""
+    sender: str = ""
+    subject: str = ""
+    sandbox: Identifier | None = None
+    """Set from `running` on: the sandbox whose egress events belong to the task."""
+    reason: str | None = None
+    """For people: why it failed, in one line."""
+    outcome: Outcome | None = None
+    usage: Usage | None = None
+    timings_ms: dict[str, float] = Field(default_factory=dict)
+    """Stage name to milliseconds, as far as known (`mirror`, `workspace`, ...)."""
+
+
+class AgentOutput(Message):
+    """One thing the agent said or did, in order (`seq` counts from 0 within a task)."""
+
+    kind: Literal["agent"] = "agent"
+    repo: RepoId
+    task: Identifier
+    conversation: Identifier
+    at: Timestamp
+    seq: int
+    type: Literal["prompt", "text", "thinking", "tool_use", "tool_result", "result", "system", "unknown"]
+    text: str = ""
+    """Cut to 32 KiB; `truncated` says so."""
+    tool: str | None = None
+    tool_use_id: str | None = None
+    input: dict[str, Any] | None = None
+    is_error: bool = False
+    truncated: bool = False
+
+
+TaskEvent = Annotated[TaskStateChanged | AgentOutput, Field(discriminator="kind")]
+
+
+class EgressEvent(Message):
+    """One attempt of a sandbox to reach something. Text in it is hostile data."""
+
+    kind: Literal["request", "dns", "connection", "session"]
+    """`connection`: an attempt that never became a request (raw TCP, refused TLS, unknown address)."""
+    repo: RepoId
+    sandbox: Identifier
+    task: Identifier
+    at: Timestamp
+    seq: int
+    """Counts from 0 within the sandbox; a gap means that events were dropped."""
+    decision: Literal["allow", "deny", "error", "info"]
+    reason: str = ""
+    """The rule that allowed, or the obstacle: `host`, `path`, `method`, `mismatch`, `literal`, ...."""
+    method: str = ""
+    scheme: str = ""
+    host: str = ""
+    port: int | None = None
+    path: str = ""
+    """Without the query string."""
+    status: int | None = None
+    credentials: tuple[str, ...] = ()
+    """Names, never values, of credentials that were substituted."""
+    bytes_out: int = 0
+    bytes_in: int = 0
+    duration_ms: float | None = None
+    dropped: int = 0
+    """On `session`: events lost since the last one, because a buffer was full."""
+
+
+class ServiceEvent(Message):
+    """A service says something about itself or about input it refused."""
+
+    service: str
+    at: Timestamp
+    level: Literal["info", "warning", "error"]
+    code: str
+    """Stable and short: `ready`, `mail_refused`, `config_invalid`, `egress_restarted`."""
+    text: str
+    repo: RepoId | None = None
+
+
+class DeadLetter(Message):
+    """A message refused for good, kept with its reason."""
+
+    stream: str
+    subject: str
+    reason: str
+    at: Timestamp
+    payload: str
+    """The body as text, undecodable bytes replaced, cut to 64 KiB."""

@@ -1,0 +1,39 @@
+"""What goes back to the person who asked."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .base import Identifier, Message, RepoId, Timestamp
+from .files import BlobRef
+from .task import ChannelName, EmailRoute
+
+Outcome = Literal["done", "failed", "stopped", "timed_out", "interrupted", "refused"]
+
+
+class Usage(Message):
+    """What a task cost."""
+
+    duration_seconds: Annotated[float, Field(ge=0)]
+    turns: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_usd: float | None = None
+
+
+class Reply(Message):
+    """The one final answer to a task. `id` is the task's id and the `Nats-Msg-Id` it is published with."""
+
+    id: Identifier
+    repo: RepoId
+    channel: ChannelName
+    conversation: Identifier
+    outcome: Outcome
+    text: str
+    """Markdown, written by the agent (hostile) or by the orchestrator."""
+    notes: tuple[str, ...] = ()
+    """Plain lines from the orchestrator: refused outbox files, changed steering files, denied requests."""
+    attachments: tuple[BlobRef, ...] = ()
+    usage: Usage | None = None
+    route: EmailRoute
+    created_at: Timestamp

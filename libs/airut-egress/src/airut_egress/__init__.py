@@ -1,0 +1,1 @@
+"""The egress engine: network policy, DNS answers, interception and credential substitution for sandboxes."""

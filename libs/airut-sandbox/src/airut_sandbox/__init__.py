@@ -1,0 +1,1 @@
+"""Sandbox mechanics: images, workspaces, containers, agents and the network attachment."""

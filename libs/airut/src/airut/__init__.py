@@ -1,0 +1,1 @@
+"""The airut command: run, check, configure and watch an installation."""

@@ -1,0 +1,1 @@
+"""Live web view of tasks, conversations and network decisions, and the JSON API behind it."""

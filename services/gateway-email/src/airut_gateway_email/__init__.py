@@ -1,0 +1,1 @@
+"""Mail in, mail out: SMTP ingress, sender authentication, MIME and threading."""
