@@ -1,0 +1,57 @@
+"""`airut check`: can this host run sandboxes, and can this configuration be served?"""
+
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+from airut.errors import UsageError
+from airut.installation import read_config
+from airut_common.config.models import InstallationConfig
+from airut_common.config.yamlfile import ConfigError
+from airut_sandbox.host_checks import Finding, check_host
+
+
+async def findings(config_file: Path, state: Path) -> list[Finding]:
+    """Everything worth telling, host first. `state` is where probes may keep small files."""
+    try:
+        config = read_config(config_file)
+    except (UsageError, ConfigError) as error:
+        return [
+            *await check_host(state, runtime=None),
+            Finding("configuration", "fail", str(error), "correct the lines named here"),
+        ]
+    return [
+        *await check_host(state, runtime=config.sandbox.runtime),
+        Finding("configuration", "ok", f"{config_file} is valid, {len(config.repos)} repositories", ""),
+        *listen_findings(config),
+    ]
+
+
+def listen_findings(config: InstallationConfig) -> Iterable[Finding]:
+    """Whether the addresses that the services listen on can be had."""
+    wanted = {"dashboard.listen": config.dashboard.listen}
+    if config.email is not None:
+        wanted["email.listen"] = config.email.listen
+    for field, endpoint in wanted.items():
+        host, _, port = endpoint.rpartition(":")
+        problem = _bind_problem(host.strip("[]"), int(port))
+        if problem is None:
+            yield Finding(field, "ok", f"{endpoint} is free", "")
+        else:
+            yield Finding(
+                field,
+                "fail",
+                f"{endpoint}: {problem}",
+                f"choose another {field}, or 0 as the port for any free one",
+            )
+
+
+def _bind_problem(host: str, port: int) -> str | None:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        return error.strerror or str(error)
+    return None

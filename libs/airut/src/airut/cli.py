@@ -1,0 +1,162 @@
+"""The `airut` command. Each command is a few lines here; the work is in the module of its name."""
+
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from airut import check as checks
+from airut import secret as secrets
+from airut.bus_access import admin_bus, bus_url
+from airut.errors import UsageError
+from airut.installation import DEFAULT_FILE, open_installation
+from airut.status import InstallationStatus, read_status
+from airut.up import run_installation
+from airut_common.config.store import apply_config
+from airut_common.config.yamlfile import ConfigError
+
+app = typer.Typer(
+    name="airut",
+    help="Run, check, configure and watch an Airut installation.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+secret_app = typer.Typer(help="Seal secrets to the service that needs them.", no_args_is_help=True)
+app.add_typer(secret_app, name="secret")
+
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The installation's airut.yaml.")]
+RepoOption = Annotated[str | None, typer.Option("--repo", help="The repository the secret belongs to.")]
+NameArgument = Annotated[str, typer.Argument(help="The secret's name, as airut.yaml has it.")]
+
+out = Console(highlight=False)
+_MARKS = {"ok": "[green]ok[/]  ", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]"}
+
+
+@app.command()
+def up(config: ConfigOption = DEFAULT_FILE) -> None:
+    """Start the bus and every service; restart what dies; stop in order on Ctrl-C."""
+    asyncio.run(run_installation(open_installation(config)))
+
+
+@app.command()
+def check(config: ConfigOption = DEFAULT_FILE) -> None:
+    """Can this host run sandboxes, and is the configuration good? Exit code 1 when something fails."""
+    with tempfile.TemporaryDirectory(prefix="airut-check-") as folder:
+        found = asyncio.run(checks.findings(config, Path(folder)))
+    for finding in found:
+        out.print(f"{_MARKS[finding.status]} {finding.name}: ", end="")
+        out.print(finding.detail, markup=False)
+        if finding.status != "ok" and finding.remedy:
+            out.print(f"       → {finding.remedy}", markup=False)
+    if any(finding.status == "fail" for finding in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def apply(config: ConfigOption = DEFAULT_FILE) -> None:
+    """Validate airut.yaml and hand it to the running services."""
+
+    async def run() -> list[str]:
+        installation = open_installation(config)
+        async with admin_bus(installation) as bus:
+            return list(await apply_config(bus, installation.config))
+
+    changes = asyncio.run(run())
+    out.print("\n".join(changes) if changes else "nothing changed", markup=False)
+
+
+@app.command()
+def status(
+    config: ConfigOption = DEFAULT_FILE,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """What runs, where it listens, what waits. Exit code 1 unless every service is ready."""
+
+    async def run() -> InstallationStatus:
+        installation = open_installation(config)
+        async with admin_bus(installation) as bus:
+            return await read_status(bus, bus_url(installation), installation.config)
+
+    found = asyncio.run(run())
+    if as_json:
+        out.print(found.to_json(), markup=False, soft_wrap=True)
+    else:
+        _print_status(found)
+    if not all(service.ready for service in found.services):
+        raise typer.Exit(1)
+
+
+@secret_app.command("set")
+def secret_set(name: NameArgument, repo: RepoOption = None, config: ConfigOption = DEFAULT_FILE) -> None:
+    """Seal a value, read from standard input or a prompt; never from the command line."""
+    installation = open_installation(config)
+    places = secrets.find_places(installation.config, name, repo)
+    if sys.stdin.isatty():
+        value = typer.prompt(f"Value of {name}", hide_input=True)
+    else:
+        value = sys.stdin.read().removesuffix("\n")
+
+    async def run() -> None:
+        async with admin_bus(installation) as bus:
+            await secrets.set_secret(bus, places, value)
+
+    asyncio.run(run())
+    out.print(f"{name}: sealed to {' and '.join(place.service for place in places)}", markup=False)
+
+
+@secret_app.command("list")
+def secret_list(config: ConfigOption = DEFAULT_FILE) -> None:
+    """Which secrets the configuration names, and which of them are set. Values are never shown."""
+    installation = open_installation(config)
+
+    async def run() -> list[tuple[secrets.SecretPlace, bool]]:
+        async with admin_bus(installation) as bus:
+            return await secrets.listing(bus, installation.config)
+
+    table = Table("secret", "used by", "field", "set")
+    for place, is_set in asyncio.run(run()):
+        table.add_row(place.name, place.service, place.field, "yes" if is_set else "[red]no[/]")
+    out.print(table)
+
+
+@secret_app.command("rm")
+def secret_rm(name: NameArgument, repo: RepoOption = None, config: ConfigOption = DEFAULT_FILE) -> None:
+    """Forget a secret's value."""
+    installation = open_installation(config)
+    places = secrets.find_places(installation.config, name, repo)
+
+    async def run() -> None:
+        async with admin_bus(installation) as bus:
+            await secrets.remove_secret(bus, places)
+
+    asyncio.run(run())
+    out.print(f"{name}: removed", markup=False)
+
+
+def _print_status(found: InstallationStatus) -> None:
+    table = Table("service", "state", "since", "addresses")
+    for service in found.services:
+        addresses = ", ".join(f"{what} {where}" for what, where in service.addresses.items())
+        table.add_row(
+            service.name, "ready" if service.ready else "[red]not ready[/]", service.since, addresses
+        )
+    out.print(table)
+    out.print(
+        f"bus {found.nats_url}: " + ", ".join(f"{name} {count}" for name, count in found.streams.items())
+    )
+
+
+def main() -> None:
+    """Entry point: an operator's mistake is a sentence and exit code 2, never a traceback."""
+    try:
+        app()
+    except (UsageError, ConfigError) as error:
+        Console(stderr=True, highlight=False).print(str(error), markup=False, soft_wrap=True)
+        sys.exit(2)

@@ -1,0 +1,50 @@
+"""`airut status`: what runs, where it listens, what waits."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from airut.services import wanted_services
+from airut_common.bus import Bus
+from airut_common.bus.topology import STATUS_BUCKET, STREAMS
+from airut_common.config.models import InstallationConfig
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """What a service said of itself when it became ready."""
+
+    name: str
+    ready: bool
+    since: str = ""
+    addresses: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class InstallationStatus:
+    """The answer of `airut status`."""
+
+    nats_url: str
+    services: tuple[ServiceStatus, ...]
+    streams: Mapping[str, int]
+    """Stream name to number of stored messages."""
+
+    def to_json(self) -> str:
+        """The same for programs."""
+        return json.dumps(asdict(self), indent=2)
+
+
+async def read_status(bus: Bus, nats_url: str, config: InstallationConfig) -> InstallationStatus:
+    """Ask the bus: each service keeps its own entry while it runs and removes it when it stops."""
+    services = []
+    for kind in wanted_services(config):
+        entry = await bus.kv_get(STATUS_BUCKET, kind.name)
+        said = json.loads(entry.value) if entry is not None and entry.value is not None else None
+        if said is None:
+            services.append(ServiceStatus(kind.name, ready=False))
+        else:
+            services.append(
+                ServiceStatus(kind.name, ready=True, since=said["at"], addresses=said["addresses"])
+            )
+    streams = {stream.name: await bus.stream_size(stream.name) for stream in STREAMS}
+    return InstallationStatus(nats_url=nats_url, services=tuple(services), streams=streams)

@@ -1,0 +1,154 @@
+"""The read model: what the event stream says of tasks, bounded in memory and rebuilt at every start. Pure:
+no clock, no I/O."""
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from airut_common.contracts.v1 import (
+    FINAL_STATES,
+    AgentOutput,
+    EgressEvent,
+    ServiceEvent,
+    TaskStateChanged,
+    Usage,
+)
+
+MAX_TASKS = 500
+MAX_CHANGES_PER_TASK = 4000
+MAX_SERVICE_EVENTS = 100
+
+Entry = TaskStateChanged | AgentOutput | EgressEvent
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something a page may have to show: which task, what happened, and where it stands in the stream."""
+
+    sequence: int
+    task: str
+    entry: Entry
+
+
+@dataclass
+class TaskView:
+    """One task as far as it is known."""
+
+    id: str
+    repo: str
+    conversation: str
+    created_at: datetime
+    updated_at: datetime
+    state: str = "queued"
+    channel: str = ""
+    sender: str = ""
+    subject: str = ""
+    reason: str | None = None
+    usage: Usage | None = None
+    timings_ms: dict[str, float] = field(default_factory=dict)
+    requests: int = 0
+    denied: int = 0
+    changes: deque[Change] = field(default_factory=lambda: deque(maxlen=MAX_CHANGES_PER_TASK))
+    """What happened last, in stream order."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.state in FINAL_STATES
+
+    @property
+    def outputs(self) -> list[Change]:
+        """What the agent said and did."""
+        return [change for change in self.changes if isinstance(change.entry, AgentOutput)]
+
+    @property
+    def network(self) -> list[Change]:
+        """What its sandbox tried to reach."""
+        return [change for change in self.changes if isinstance(change.entry, EgressEvent)]
+
+
+class ReadModel:
+    """Applies events in stream order; the stream itself drops what is published twice."""
+
+    def __init__(self, max_tasks: int = MAX_TASKS) -> None:
+        self._tasks: OrderedDict[str, TaskView] = OrderedDict()
+        self._max_tasks = max_tasks
+        self.sequence = 0
+        """Stream sequence of the newest event taken in."""
+        self.service_events: deque[ServiceEvent] = deque(maxlen=MAX_SERVICE_EVENTS)
+
+    def task(self, task_id: str) -> TaskView | None:
+        """The task, or None when it is unknown or long forgotten."""
+        return self._tasks.get(task_id)
+
+    def tasks(self) -> list[TaskView]:
+        """All tasks: those that still go on first, then the newest."""
+        newest_first = sorted(self._tasks.values(), key=lambda task: task.created_at, reverse=True)
+        return sorted(newest_first, key=lambda task: task.is_final)
+
+    def conversation(self, conversation: str) -> list[TaskView]:
+        """The tasks of one conversation, oldest first."""
+        found = (task for task in self._tasks.values() if task.conversation == conversation)
+        return sorted(found, key=lambda task: task.created_at)
+
+    def apply(self, sequence: int, entry: Entry) -> Change:
+        """Take one event in."""
+        view = self._view(entry)
+        match entry:
+            case TaskStateChanged():
+                _apply_state(view, entry)
+            case EgressEvent():
+                _apply_network(view, entry)
+            case AgentOutput():
+                view.conversation = entry.conversation
+        change = Change(sequence, view.id, entry)
+        view.changes.append(change)
+        view.updated_at = max(view.updated_at, entry.at)
+        self.sequence = sequence
+        return change
+
+    def apply_service(self, event: ServiceEvent) -> None:
+        """Keep what a service said of itself."""
+        self.service_events.appendleft(event)
+
+    def _view(self, entry: Entry) -> TaskView:
+        view = self._tasks.get(entry.task)
+        if view is None:
+            # An egress event may overtake the task's own first event: they come from different services.
+            conversation = "" if isinstance(entry, EgressEvent) else entry.conversation
+            view = TaskView(entry.task, entry.repo, conversation, created_at=entry.at, updated_at=entry.at)
+            self._tasks[entry.task] = view
+            self._forget_oldest()
+        return view
+
+    def _forget_oldest(self) -> None:
+        for task_id in _surplus(self._tasks.values(), len(self._tasks) - self._max_tasks):
+            del self._tasks[task_id]
+
+
+def _surplus(tasks: Iterable[TaskView], count: int) -> list[str]:
+    """Ids to forget: finished tasks first, oldest first; running ones only when there are too many of them."""
+    if count <= 0:
+        return []
+    by_age = sorted(tasks, key=lambda task: (not task.is_final, task.created_at))
+    return [task.id for task in by_age[:count]]
+
+
+def _apply_state(view: TaskView, event: TaskStateChanged) -> None:
+    if view.is_final and event.state not in FINAL_STATES:
+        return  # a late event of an earlier try does not bring a finished task back
+    view.state = event.state
+    view.conversation = event.conversation or view.conversation
+    view.channel = event.channel or view.channel
+    view.sender = event.sender or view.sender
+    view.subject = event.subject or view.subject
+    view.reason = event.reason
+    view.usage = event.usage or view.usage
+    view.timings_ms |= event.timings_ms
+
+
+def _apply_network(view: TaskView, event: EgressEvent) -> None:
+    if event.kind in {"request", "connection"}:
+        view.requests += 1
+        view.denied += event.decision == "deny"

