@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator
 
 import httpx
@@ -25,12 +26,10 @@ class Site:
 async def site() -> AsyncIterator[Site]:
     site = Site()
     web = build_web(site.model, site.feed, public_url=None)
-    server = uvicorn.Server(uvicorn.Config(web, port=0, log_config=None, lifespan="off"))
-    task = asyncio.create_task(server.serve())
-    async with asyncio.timeout(10):
-        while not server.started:
-            await asyncio.sleep(0.01)
-    site.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(web, log_config=None, lifespan="off"))
+    task = asyncio.create_task(server.serve([listener]))
+    site.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     yield site
     site.feed.close()
     server.should_exit = True
