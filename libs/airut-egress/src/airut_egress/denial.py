@@ -1,0 +1,42 @@
+"""The 403 a sandbox gets: JSON with stable keys, and wording that is documented."""
+
+import json
+from typing import Final
+
+_HOW: Final = (
+    "To propose a change, edit .airut/network-allowlist.yaml in the repository, open a pull request, and run the "
+    "task again when it is merged into the default branch."
+)
+#: Obstacle to message. The keys are what events and denials call it; they do not change.
+MESSAGES: Final = {
+    "host": "The network allowlist has no rule for this host.",
+    "path": "The network allowlist allows this host, but not this path.",
+    "method": "The network allowlist allows this host and path, but not this method.",
+    "ambiguous-path": "This path can be read in more than one way, so the rules for paths do not allow it.",
+    "port": "Only ports 80 (http) and 443 (https) leave this sandbox.",
+    "scheme": "Only http on port 80 and https on port 443 leave this sandbox.",
+    "literal": "Addresses are not allowed; use the name of a host on the network allowlist.",
+    "mismatch": "The names in this request (TLS server name, Host, URL) do not agree.",
+    "credential": "A credential in this request is not allowed where it stands.",
+    "upstream-refused": "This host leads to an address that sandboxes may not reach.",
+    "upstream-unknown": "This host has no address.",
+    "protocol": "Only HTTP leaves this sandbox.",
+}
+_CHANGEABLE: Final = frozenset({"host", "path", "method", "ambiguous-path"})
+
+
+def denial_body(*, obstacle: str, host: str, path: str, method: str, detail: str = "") -> bytes:
+    """The body of a 403, as JSON: `error`, `message`, `host`, `path`, `method`, `obstacle`, and `change` where a
+    change of the allowlist is the way out. What the sandbox sent is cut and escaped."""
+    message = MESSAGES.get(obstacle, "This request is not allowed.")
+    body = {
+        "error": "network_denied",
+        "message": f"{message} ({detail})" if detail else message,
+        "host": host[:253],
+        "path": path.partition("?")[0][:1024],
+        "method": method[:32],
+        "obstacle": obstacle,
+    }
+    if obstacle in _CHANGEABLE:
+        body["change"] = _HOW
+    return json.dumps(body).encode("ascii")

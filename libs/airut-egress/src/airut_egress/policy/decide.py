@@ -1,0 +1,85 @@
+"""The decision: a pure function of request facts and policy whose last branch denies."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from airut_egress.paths import decode_path
+
+from .model import Policy, Rule
+
+Obstacle = Literal["", "host", "path", "method", "ambiguous-path", "port", "scheme"]
+
+_PORTS: Final = {"http": 80, "https": 443}
+# What stopped the rule that came furthest is what the person who edits the file wants to know.
+_RANK: Final[dict[Obstacle, int]] = {"host": 0, "path": 1, "ambiguous-path": 2, "method": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFacts:
+    """What is judged. The caller has already made sure that SNI, Host and URL agree."""
+
+    method: str
+    scheme: str
+    """`http` or `https`: how the sandbox speaks to us and we to the upstream."""
+    host: str
+    """As `names.canonical_host` gives it."""
+    port: int
+    raw_path: bytes
+    """The origin-form request target as received; a query in it plays no part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Allow or deny, and why."""
+
+    allow: bool
+    rule: str
+    """The rule that allowed; empty when denied."""
+    obstacle: Obstacle
+    """What was in the way; empty when allowed."""
+    reason: str
+    """One line for people, without anything the sandbox sent."""
+
+
+def decide(facts: RequestFacts, policy: Policy) -> Decision:
+    """Judge a request; the first rule that allows wins."""
+    if facts.scheme not in _PORTS:
+        return _denied("scheme", "only http and https leave the sandbox")
+    if facts.port not in _PORTS.values():
+        return _denied("port", "only ports 80 and 443 leave the sandbox")
+    if _PORTS[facts.scheme] != facts.port:
+        return _denied("scheme", "port 80 is for http and port 443 for https")
+    rules = policy.rules_for(facts.host)
+    if not rules:
+        return _denied("host", "no rule names this host")
+    return _judge_rules(facts, rules)
+
+
+def _judge_rules(facts: RequestFacts, rules: list[Rule]) -> Decision:
+    path = decode_path(facts.raw_path)
+    method = facts.method.upper()
+    obstacle: Obstacle = "host"
+    for rule in rules:
+        if not rule.path.matches(path):
+            found: Obstacle = "path" if path.ambiguous is None else "ambiguous-path"
+        elif rule.methods is not None and method not in rule.methods:
+            found = "method"
+        else:
+            return Decision(allow=True, rule=rule.name, obstacle="", reason=f"allowed by {rule.name}")
+        if _RANK[found] > _RANK[obstacle]:
+            obstacle = found
+    return _denied(obstacle, _explain(obstacle, path.ambiguous))
+
+
+def _explain(obstacle: Obstacle, ambiguous: str | None) -> str:
+    match obstacle:
+        case "method":
+            return "a rule allows this host and path, but not with this method"
+        case "ambiguous-path":
+            return f"servers could read this path in more than one way: {ambiguous}"
+        case _:
+            return "rules name this host, but none of them this path"
+
+
+def _denied(obstacle: Obstacle, reason: str) -> Decision:
+    return Decision(allow=False, rule="", obstacle=obstacle, reason=reason)

@@ -1,0 +1,144 @@
+"""Host and path patterns with `*` and `?`. `*` crosses dots and slashes, as Python's fnmatch does."""
+
+import fnmatch
+import re
+from dataclasses import dataclass, field
+from functools import cache
+
+from airut_egress.names import BadName, canonical_host, is_address_literal
+from airut_egress.paths import DecodedPath, without_parameters
+
+_WILD_LABEL = re.compile(r"[a-z0-9_*?-]+", re.ASCII)
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}", re.ASCII)
+
+
+class BadPattern(ValueError):
+    """A pattern that could never match, or not what its author meant; the message says what is expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostPattern:
+    """A canonical host pattern. `*.example.com` does not match `example.com`."""
+
+    text: str
+    _regex: re.Pattern[str] = field(repr=False, compare=False)
+
+    @classmethod
+    def parse(cls, raw: str) -> "HostPattern":
+        """Read a pattern as a person wrote it: any case, a trailing dot, internationalized labels.
+
+        Raises:
+            BadPattern: not a host pattern: an address, a URL, a port, a character class, an empty label.
+        """
+        text = _canonical_pattern(raw)
+        return cls(text, re.compile(fnmatch.translate(text)))
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it names one host."""
+        return not _has_wildcard(self.text)
+
+    @property
+    def suffix(self) -> str | None:
+        """`example.com` for the pattern `*.example.com`; None for any other shape."""
+        rest = self.text.removeprefix("*.")
+        return rest if rest != self.text and not _has_wildcard(rest) else None
+
+    def matches(self, host: str) -> bool:
+        """Whether a canonical host fits."""
+        return self._regex.match(host) is not None
+
+    def overlaps(self, other: "HostPattern") -> bool:
+        """Whether some text fits both patterns."""
+        return _overlap(self.text, other.text)
+
+
+@dataclass(frozen=True, slots=True)
+class PathPattern:
+    """A pattern on the percent-decoded path; the empty one is every path, ambiguous ones included."""
+
+    text: str
+    _regex: re.Pattern[str] = field(repr=False, compare=False)
+
+    @classmethod
+    def parse(cls, raw: str) -> "PathPattern":
+        """Read a path pattern.
+
+        Raises:
+            BadPattern: it could never match a decoded path.
+        """
+        if raw and raw[0] not in "/*?[":
+            raise BadPattern(
+                "a path pattern begins with a slash, as in '/api/*'; an empty one means every path"
+            )
+        if _ESCAPE.search(raw):
+            raise BadPattern(
+                "path patterns are matched on the percent-decoded path: write the character itself"
+            )
+        return cls(raw, re.compile(fnmatch.translate(raw)))
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether the path plays no part in the decision."""
+        return not self.text
+
+    def matches(self, path: DecodedPath) -> bool:
+        """Whether an unambiguous path fits, also as servers read it that cut `;…` from segments."""
+        if self.is_everything:
+            return True
+        if path.ambiguous is not None or self._regex.match(path.text) is None:
+            return False
+        if ";" not in path.text or ";" in self.text:
+            return True
+        return self._regex.match(without_parameters(path.text)) is not None
+
+
+def _canonical_pattern(raw: str) -> str:
+    text = raw.strip()
+    if not text:
+        raise BadPattern("a host pattern is not empty; '*' means every host")
+    if "/" in text:
+        raise BadPattern("a host pattern is a host name, as in 'api.example.com', not a URL or path")
+    if "[" in text and ":" not in text:
+        raise BadPattern("host patterns know '*' and '?', not character classes")
+    if is_address_literal(text):
+        raise BadPattern("a host pattern is a host name without a port; addresses cannot be allowed")
+    if not _has_wildcard(text):
+        try:
+            return canonical_host(text)
+        except BadName as problem:
+            raise BadPattern(f"not a host name: {problem}") from None
+    return ".".join(_canonical_label(label) for label in text.removesuffix(".").split("."))
+
+
+def _canonical_label(label: str) -> str:
+    if label and not _has_wildcard(label):
+        try:
+            return canonical_host(label) if not label.isdigit() else label
+        except BadName as problem:
+            raise BadPattern(f"not a host pattern: {problem}") from None
+    if _WILD_LABEL.fullmatch(label.lower()) is None:
+        raise BadPattern(
+            "a host pattern is made of labels of letters, digits, '-', '_', '*' and '?', as in '*.example.com'"
+        )
+    return label.lower()
+
+
+def _has_wildcard(text: str) -> bool:
+    return "*" in text or "?" in text
+
+
+def _overlap(left: str, right: str) -> bool:
+    @cache
+    def meet(i: int, j: int) -> bool:
+        if i == len(left) and j == len(right):
+            return True
+        if i < len(left) and left[i] == "*":
+            return meet(i + 1, j) or (j < len(right) and meet(i, j + 1))
+        if j < len(right) and right[j] == "*":
+            return meet(i, j + 1) or (i < len(left) and meet(i + 1, j))
+        if i == len(left) or j == len(right):
+            return False
+        return (left[i] == right[j] or "?" in (left[i], right[j])) and meet(i + 1, j + 1)
+
+    return meet(0, 0)
