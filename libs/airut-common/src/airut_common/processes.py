@@ -1,0 +1,83 @@
+"""Run other programs: argv only, always with a deadline, always ended as a group (row 65 of the field notes)."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a program left behind."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
+class ProcessError(Exception):
+    """A program could not do its job. The text never holds its arguments: they may be private."""
+
+
+class ProcessFailed(ProcessError):
+    """It ended with another exit code than 0."""
+
+    def __init__(self, program: str, completed: Completed) -> None:
+        tail = completed.stderr[-2000:].decode("utf-8", "replace").strip()
+        super().__init__(f"{program} ended with exit code {completed.returncode}: {tail}")
+        self.completed = completed
+
+
+class ProcessTimedOut(ProcessError):
+    """It was killed because its time was over."""
+
+    def __init__(self, program: str, timeout_seconds: float) -> None:
+        super().__init__(f"{program} was killed after {timeout_seconds:g} s")
+
+
+async def run(
+    argv: Sequence[str],
+    *,
+    timeout_seconds: float,
+    stdin: bytes | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    check: bool = True,
+) -> Completed:
+    """Run a program to its end and return what it wrote.
+
+    Raises:
+        ProcessTimedOut: the deadline passed; the whole process group has been killed.
+        ProcessFailed: the exit code is not 0 and `check` is set.
+        ProcessError: the program could not be started.
+    """
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=None if env is None else dict(env),
+            cwd=cwd,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ProcessError(f"{argv[0]} could not be started: {error.strerror}") from None
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            stdout, stderr = await process.communicate(stdin)
+    except TimeoutError:
+        raise ProcessTimedOut(argv[0], timeout_seconds) from None
+    finally:
+        # Whatever happened, cancellation included: nothing of the group stays behind.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        if process.returncode is None:
+            await process.wait()
+    completed = Completed(process.returncode or 0, stdout, stderr)
+    if check and completed.returncode != 0:
+        raise ProcessFailed(argv[0], completed)
+    return completed
