@@ -38,6 +38,7 @@ _NAMED: Final[tuple[tuple[Network, str], ...]] = tuple(
         ("64:ff9b:1::/48", "a NAT64 form of an IPv4 address"),
         ("2001::/32", "Teredo"),
         ("2002::/16", "6to4"),
+        ("3fff::/20", "documentation"),
         ("fc00::/7", "unique local"),
         ("fe80::/10", "link-local"),
         ("fec0::/10", "site-local"),

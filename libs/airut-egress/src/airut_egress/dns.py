@@ -13,7 +13,6 @@ import dns.opcode
 import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
-import dns.rdtypes.IN.A
 import dns.rrset
 
 from .names import BadName, canonical_host
@@ -142,8 +141,8 @@ def _answer_address(
     except NamesExhausted:
         response.set_rcode(dns.rcode.REFUSED)
         return "refused"
-    record = dns.rdtypes.IN.A.A(dns.rdataclass.IN, dns.rdatatype.A, str(address))
-    response.answer.append(dns.rrset.from_rdata(question.name, TTL_SECONDS, record))
+    record = dns.rrset.from_text(question.name, TTL_SECONDS, dns.rdataclass.IN, dns.rdatatype.A, str(address))
+    response.answer.append(record)
     return "answered"
 
 
