@@ -1,21 +1,32 @@
-"""A bare mirror of one repository: the only git directory on which the host runs git."""
+"""A bare mirror of one repository: the only directory in which the host keeps using git."""
 
-from collections.abc import Mapping
+import asyncio
+import re
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from urllib.parse import SplitResult, urlsplit
+
+import structlog
 
 from airut_common.secrets import Secret
+from airut_sandbox.connect_to import open_tunnel
+from airut_sandbox.git import Git, GitFailed, GitTimedOut, basic_authorization
+from airut_sandbox.locks import file_lock
+from airut_sandbox.mirror_errors import MirrorError, MirrorProblem, explain
+from airut_sandbox.remote import Clock, Remote, parse_ls_remote
+from airut_sandbox.tree import TreeEntry, TreeLimits, check_tree, parse_ls_tree, split_batch, write_tree
 
-MirrorProblem = Literal["unreachable", "refused", "not-a-repository", "empty", "timed-out", "unusable-tree", "broken"]
+__all__ = ["Head", "Mirror", "MirrorError", "MirrorProblem", "TreeLimits"]
 
+_log = structlog.get_logger()
 
-class MirrorError(Exception):
-    """The remote or its content cannot be used; `str()` is one line fit for the user's reply."""
-
-    def __init__(self, problem: MirrorProblem, reason: str) -> None:
-        super().__init__(reason)
-        self.problem = problem
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_REFSPECS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+_LOCAL_SECONDS = 60
+_DEFAULT_LIMITS = TreeLimits()
 
 
 @dataclass(frozen=True)
@@ -26,16 +37,13 @@ class Head:
     commit: str
 
 
-@dataclass(frozen=True)
-class TreeLimits:
-    """What an exported folder may hold."""
-
-    max_files: int = 2_000
-    max_total_bytes: int = 64 * 1024 * 1024
-
-
 class Mirror:
-    """One repository's mirror at `path`; `connect_to` maps its host name to an `address:port` to dial instead."""
+    """One repository's mirror at `path`.
+
+    `connect_to` maps host names to an `address:port` to dial instead; TLS still proves the name. `ca_file` holds
+    the authorities to trust in place of the system's. Any number of mirrors, also of other processes, may share
+    one path.
+    """
 
     def __init__(
         self,
@@ -46,16 +54,218 @@ class Mirror:
         connect_to: Mapping[str, str] | None = None,
         allowed_protocols: frozenset[str] = frozenset({"https"}),
     ) -> None:
-        raise NotImplementedError
+        """Raises ValueError when the URL is of another protocol or carries credentials."""
+        parts = urlsplit(url)
+        if parts.scheme not in allowed_protocols:
+            raise ValueError(f"git URL: only {', '.join(sorted(allowed_protocols))} is accepted")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("git URL: credentials do not belong in it; use username and token_secret")
+        self.path = path
+        self._url = url
+        self._where = parts.hostname or parts.path
+        self._ca_file = ca_file
+        self._protocols = tuple(sorted(allowed_protocols))
+        self._authority, self._address = _dial(parts, connect_to or {})
 
     async def fetch(self, username: str, token: Secret | None, *, timeout_seconds: float = 300) -> Head:
-        """Bring the mirror up to date and read the remote's HEAD again. Raises MirrorError."""
-        raise NotImplementedError
+        """Bring the mirror up to date; the remote's HEAD is read anew each time. One fetch runs at a time.
+
+        Raises:
+            MirrorError: the reason names the host, never the URL or the token.
+        """
+        clock = Clock(timeout_seconds)
+        try:
+            async with (
+                file_lock(self._lock("fetch"), timeout_seconds=timeout_seconds),
+                self._remote_git(username, token) as git,
+            ):
+                return await self._update(git, clock)
+        except GitFailed as error:
+            raise explain(self._where, error.stderr) from error
+        except (GitTimedOut, TimeoutError) as error:
+            reason = f"{self._where}: no answer within {timeout_seconds:g} seconds"
+            raise MirrorError("timed-out", reason) from error
+
+    async def _update(self, git: Git, clock: Clock) -> Head:
+        remote = await self._ask_remote(git, clock)
+        if not await asyncio.to_thread(self.path.exists):
+            await self._create(git, clock)
+            return await self._head(git, remote)
+        try:
+            if dict(remote.refs) != await self._local_refs(git):
+                await self._fetch_objects(git, self.path, clock)
+            return await self._head(git, remote)
+        except GitFailed as error:
+            # The remote has just answered, so this is most likely about our copy: a lock file that a killed git
+            # left behind, or a file cut short by a full disk.
+            _log.warning("mirror is made anew", mirror=self.path.name, reason=str(error))
+            async with self.exclusive(clock.left()):
+                await self._create(git, clock)
+            return await self._head(git, remote)
+
+    async def _ask_remote(self, git: Git, clock: Clock) -> Remote:
+        output = await git.run(
+            "ls-remote", "--quiet", "--symref", "--", self._url, timeout_seconds=clock.left(), cwd=Path("/")
+        )
+        remote = parse_ls_remote(output.decode("utf-8", "surrogateescape"))
+        if not remote.refs:
+            raise MirrorError("empty", f"{self._where}: the repository is empty; it needs a first commit")
+        if f"refs/heads/{remote.branch}" not in remote.refs:
+            named = (
+                f"its default branch {remote.branch!r} does not exist" if remote.branch else "it names none"
+            )
+            raise MirrorError("empty", f"{self._where}: the repository has no default branch ({named})")
+        return remote
+
+    async def _create(self, git: Git, clock: Clock) -> None:
+        """A fresh mirror beside the old one, which it then replaces."""
+        fresh = self.path.with_name(f"{self.path.name}.fresh")
+        old = self.path.with_name(f"{self.path.name}.old")
+        for leftover in (fresh, old):
+            await asyncio.to_thread(shutil.rmtree, leftover, ignore_errors=True)
+        await git.run("init", "--quiet", "--bare", "--template=", str(fresh), timeout_seconds=clock.left())
+        await self._fetch_objects(git, fresh, clock)
+        if self.path.exists():
+            self.path.rename(old)
+        fresh.rename(self.path)
+        await asyncio.to_thread(shutil.rmtree, old, ignore_errors=True)
+
+    async def _fetch_objects(self, git: Git, path: Path, clock: Clock) -> None:
+        arguments = (
+            "fetch",
+            "--quiet",
+            "--prune",
+            "--no-auto-maintenance",
+            "--no-write-fetch-head",
+            "--no-tags",
+        )
+        await git.run(
+            f"--git-dir={path}",
+            *arguments,
+            "--",
+            self._url,
+            *_REFSPECS,
+            timeout_seconds=clock.left(),
+            cwd=path,
+        )
+
+    async def _local_refs(self, git: Git) -> dict[str, str]:
+        output = await self._local(git, "for-each-ref", "--format=%(objectname) %(refname)")
+        lines = output.decode("utf-8", "surrogateescape").splitlines()
+        return {ref: name for name, _, ref in (line.partition(" ") for line in lines)}
+
+    async def _head(self, git: Git, remote: Remote) -> Head:
+        """The commit the default branch has here: what was fetched, even if the remote moved on meanwhile."""
+        ref = f"refs/heads/{remote.branch}"
+        await self._local(git, "symbolic-ref", "HEAD", ref)
+        output = await self._local(
+            git, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"
+        )
+        return Head(remote.branch, output.decode().strip())
 
     async def read_file(self, commit: str, path: str, *, max_bytes: int = 1024 * 1024) -> bytes | None:
-        """A regular file's bytes; None when there is no such path. Raises MirrorError (link, too large)."""
-        raise NotImplementedError
+        """A regular file's bytes; None when the commit has no such path.
 
-    async def export_tree(self, commit: str, folder: str, target: Path, *, limits: TreeLimits = TreeLimits()) -> bool:
-        """Write `folder` to `target`, which must not exist. False when the commit has no such folder. Raises MirrorError."""
-        raise NotImplementedError
+        Raises:
+            MirrorError: `unusable-tree`: it is a link, a folder or larger than `max_bytes`.
+        """
+        async with self.reading():
+            entries = await self._list(commit, path, recurse=False)
+            if not entries:
+                return None
+            (entry,) = entries
+            if not entry.is_file:
+                raise MirrorError("unusable-tree", f"{path}: {entry.kind}, not a file")
+            if entry.size_bytes > max_bytes:
+                raise MirrorError(
+                    "unusable-tree", f"{path}: {entry.size_bytes} bytes, larger than {max_bytes}"
+                )
+            return await self._local(Git(), "cat-file", "blob", entry.object_id)
+
+    async def export_tree(
+        self, commit: str, folder: str, target: Path, *, limits: TreeLimits = _DEFAULT_LIMITS
+    ) -> bool:
+        """Write `folder` as it is in `commit` to `target`, which must not exist. False when there is no such folder.
+
+        Raises:
+            MirrorError: `unusable-tree`: a link that leads out, a submodule, a hostile name, or over the limits.
+        """
+        async with self.reading():
+            found = await self._list(commit, folder, recurse=False)
+            if not found:
+                return False
+            if found[0].kind != "a folder":
+                raise MirrorError("unusable-tree", f"{folder}: {found[0].kind}, not a folder")
+            entries = await self._list(commit, f"{folder}/", recurse=True)
+            entries = check_tree(entries, folder, limits)
+            wanted = b"".join(f"{entry.object_id}\n".encode() for entry in entries)
+            output = await self._local(Git(), "cat-file", "--batch", stdin=wanted)
+        await asyncio.to_thread(write_tree, target, entries, split_batch(output, entries))
+        return True
+
+    async def _list(self, commit: str, path: str, *, recurse: bool) -> list[TreeEntry]:
+        if not _COMMIT.fullmatch(commit):
+            raise ValueError("a full commit id is needed")
+        options = ("-r",) if recurse else ()
+        output = await self._local(Git(), "ls-tree", "-z", "-l", *options, commit, "--", path)
+        return parse_ls_tree(output)
+
+    async def tidy(self, *, timeout_seconds: float = 600) -> None:
+        """Repack and drop what no ref has reached for two weeks. For quiet hours: workspaces wait for it.
+
+        Raises:
+            MirrorError: it failed or took too long; the mirror is still good.
+        """
+        try:
+            async with self.exclusive(timeout_seconds):
+                await Git().run(
+                    *(f"--git-dir={self.path}", "gc", "--quiet", "--prune=2.weeks.ago"),
+                    timeout_seconds=timeout_seconds,
+                    cwd=self.path,
+                )
+        except (GitFailed, GitTimedOut, TimeoutError) as error:
+            raise MirrorError("broken", f"{self.path.name}: could not be tidied ({error})") from error
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[None]:
+        """While this is held, no object disappears. Raises MirrorError where git or the wait fails inside."""
+        try:
+            async with file_lock(self._lock("objects"), timeout_seconds=_LOCAL_SECONDS, shared=True):
+                yield
+        except GitFailed as error:
+            raise MirrorError("broken", f"{self._where}: the local copy cannot be read ({error})") from error
+        except (GitTimedOut, TimeoutError) as error:
+            raise MirrorError("timed-out", f"{self._where}: the local copy was busy for too long") from error
+
+    def exclusive(self, timeout_seconds: float) -> AbstractAsyncContextManager[None]:
+        """Nobody else reads or replaces objects while this is held."""
+        return file_lock(self._lock("objects"), timeout_seconds=timeout_seconds)
+
+    def _lock(self, name: str) -> Path:
+        return self.path.with_name(f"{self.path.name}.{name}.lock")
+
+    async def _local(self, git: Git, *args: str, stdin: bytes | None = None) -> bytes:
+        return await git.run(
+            f"--git-dir={self.path}", *args, timeout_seconds=_LOCAL_SECONDS, cwd=self.path, stdin=stdin
+        )
+
+    @asynccontextmanager
+    async def _remote_git(self, username: str, token: Secret | None) -> AsyncIterator[Git]:
+        config: list[tuple[str, str]] = []
+        hidden: tuple[str, ...] = ()
+        if self._ca_file is not None:
+            config.append(("http.sslCAInfo", str(self._ca_file)))
+        if token is not None:
+            header = basic_authorization(username, token)
+            hidden = (token.reveal(), header)
+            config.append((f"http.{self._url}.extraHeader", f"Authorization: {header}"))
+        if self._address is None:
+            yield Git(self._protocols, tuple(config), hidden)
+            return
+        async with open_tunnel(self._authority, self._address) as proxy:
+            yield Git(self._protocols, (*config, ("http.proxy", proxy)), hidden)
+
+
+def _dial(parts: SplitResult, connect_to: Mapping[str, str]) -> tuple[str, str | None]:
+    host = parts.hostname or ""
+    return f"{host}:{parts.port or 443}", connect_to.get(host)
