@@ -1,12 +1,112 @@
 """A small Debian image for hosts without a container registry, and for the demo and the tests."""
 
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+from airut_common import processes
+from airut_common.processes import ProcessError
+
+from .errors import BaseImageUnavailable
 from .podman import Podman
 
+#: What is in it; changing a word gives the image another name.
+RECIPE: Final = (
+    "--variant=apt",
+    "--include=ca-certificates,curl,git,openssl,python3-minimal",
+    "--dpkgopt=path-exclude=/usr/share/doc/*",
+    "--dpkgopt=path-exclude=/usr/share/man/*",
+    "--dpkgopt=path-exclude=/usr/share/locale/*",
+    "bookworm",
+)
+FALLBACK: Final = "docker.io/library/debian:bookworm-slim"
+_DIGEST: Final = hashlib.sha256("\0".join(RECIPE).encode()).hexdigest()[:12]
+REFERENCE: Final = f"localhost/airut-base:{_DIGEST}"
 
-async def ensure_base_image(podman: Podman) -> str:
+_BUILD_SECONDS: Final = 900.0
+
+
+async def ensure_base_image(podman: Podman, *, cache_dir: Path | None = None) -> str:
     """The reference of the base image (`localhost/airut-base:<hash of the recipe>`), built when it is missing.
+
+    `cache_dir` keeps the archive, which any user can import again; None takes a folder in Podman's state.
+    Without `mmdebstrap` the answer is the reference of a small public image, which lacks git and curl.
 
     Raises:
         BaseImageUnavailable: it could neither be built nor fetched.
     """
-    raise NotImplementedError
+    folder = cache_dir or podman.state_dir / "base-image"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        if await _exists(podman, REFERENCE):
+            return REFERENCE
+        archive = folder / f"{_DIGEST}.tar"
+        if not archive.exists() and shutil.which("mmdebstrap") is None:
+            return await _pull(podman)
+        async with _only_one(folder / "lock"):
+            if not await _exists(podman, REFERENCE):
+                await _build(archive)
+                await podman.run("import", "--quiet", str(archive), REFERENCE, timeout_seconds=300)
+    except (ProcessError, OSError) as error:
+        raise BaseImageUnavailable(f"the base image could not be made: {error}") from error
+    return REFERENCE
+
+
+async def _exists(podman: Podman, reference: str) -> bool:
+    done = await podman.run("image", "exists", reference, check=False)
+    return done.returncode == 0
+
+
+async def _pull(podman: Podman) -> str:
+    if not await _exists(podman, FALLBACK):
+        try:
+            await podman.run("pull", "--quiet", FALLBACK, timeout_seconds=_BUILD_SECONDS)
+        except ProcessError as error:
+            raise BaseImageUnavailable(
+                f"mmdebstrap is not installed and {FALLBACK} cannot be fetched; "
+                f"install mmdebstrap, for example with: apt-get install mmdebstrap ({error})"
+            ) from error
+    return FALLBACK
+
+
+async def _build(archive: Path) -> None:
+    """Make the archive unless it is there. It appears whole or not at all."""
+    if archive.exists():
+        return
+    # mmdebstrap's unprivileged mode gives files to subordinate ids and writes the archive through a pipe; the
+    # system's own folder for temporary files is the one that those ids may enter.
+    unfinished = archive.with_suffix(f".{os.getpid()}.tar")
+    try:
+        await processes.run(
+            ["mmdebstrap", "--quiet", *RECIPE, str(unfinished)],
+            timeout_seconds=_BUILD_SECONDS,
+            env={name: value for name, value in os.environ.items() if name != "TMPDIR"},
+        )
+        unfinished.rename(archive)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextlib.asynccontextmanager
+async def _only_one(lock: Path) -> AsyncIterator[None]:
+    """Hold a file lock, so that processes started together build once. Waits as long as one build may take."""
+    with lock.open("w") as handle:
+        async with asyncio.timeout(_BUILD_SECONDS):
+            # Another process holds it: there is no event in this one to wait for.
+            while not _try_lock(handle.fileno()):
+                await asyncio.sleep(0.2)  # noqa: ASYNC110
+        yield
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
