@@ -1,5 +1,6 @@
 """The decision: tables of requests against rules."""
 
+import json
 import random
 import string
 import time
@@ -187,7 +188,32 @@ def test_overlap_is_never_missed(host: str, left: str, right: str) -> None:
 def test_the_index_finds_what_trying_every_rule_finds(host: str, patterns: list[str]) -> None:
     policy = parse_policy("domains: [" + ", ".join(f"'{text}'" for text in patterns) + "]", "policy")
     fitting = [rule.name for rule in policy.rules if rule.host.matches(host)]
-    assert [rule.name for rule in policy.rules_for(host)] == fitting
+    policy.rules_for("other.example")
+    assert [rule.name for rule in policy.rules_for(host).rules] == fitting
+
+
+PATHS = st.from_regex(r"/[ab;/.]{0,5}", fullmatch=True)
+PATH_PATTERNS = st.just("") | st.from_regex(r"/[ab*?;/.]{0,5}", fullmatch=True)
+METHODS = st.lists(st.sampled_from(["GET", "POST"]), max_size=2)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["*", "a.b", "*.b"]), PATH_PATTERNS, METHODS), max_size=8), PATHS)
+def test_the_decision_is_that_of_trying_rule_after_rule(
+    entries: list[tuple[str, str, list[str]]], path: str
+) -> None:
+    policy = parse_policy(
+        json.dumps({"url_prefixes": [{"host": h, "path": p, "methods": m} for h, p, m in entries]}), "policy"
+    )
+    decision = decide(RequestFacts("POST", "https", "a.b", 443, path.encode()), policy)
+    expected = next(
+        (
+            rule.name
+            for rule in policy.rules
+            if rule.path.matches(decode_path(path.encode())) and "POST" in (rule.methods or {"POST"})
+        ),
+        "",
+    )
+    assert decision.rule == expected
 
 
 @given(st.text(), st.binary(), st.integers())

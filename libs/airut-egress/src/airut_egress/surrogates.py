@@ -2,6 +2,7 @@
 
 import hmac
 import string
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -11,7 +12,8 @@ KNOWN_PREFIXES: Final = (
 )  # fmt: skip
 #: Fewer letters and digits than this could be guessed, and would be found in headers by chance.
 MIN_REPLACED: Final = 8
-_CLASSES: Final = (string.digits, string.ascii_lowercase, string.ascii_uppercase)
+_ALPHABETS: Final = (string.digits, string.ascii_lowercase, string.ascii_uppercase)
+_HEX_LETTERS: Final = ("abcdef", "ABCDEF")
 
 
 class BadCredential(ValueError):
@@ -59,14 +61,18 @@ def surrogate(installation_key: bytes, sandbox: str, name: str, value: str) -> s
 
 
 def _same_shape(text: str, stream: bytes) -> str:
+    # Letters that are all hexadecimal stay so: clients that know a format look at that too.
+    letters = {char for char in text if char.isalpha()}
+    hexadecimal = any(letters <= set(alphabet) for alphabet in _HEX_LETTERS)
+    alphabets = (string.digits, *_HEX_LETTERS) if hexadecimal else _ALPHABETS
     return "".join(
-        _same_class(char, int.from_bytes(stream[4 * index : 4 * index + 4]))
+        _same_class(char, int.from_bytes(stream[4 * index : 4 * index + 4]), alphabets)
         for index, char in enumerate(text)
     )
 
 
-def _same_class(char: str, number: int) -> str:
-    for alphabet in _CLASSES:
+def _same_class(char: str, number: int, alphabets: Sequence[str]) -> str:
+    for alphabet in alphabets:
         if char in alphabet:
             return alphabet[number % len(alphabet)]
     return char

@@ -41,7 +41,8 @@ def swap_value(value: bytes, swaps: Sequence[Swap], *, strict: bool) -> bytes | 
 
     `strict`: the value must be nothing but the credential, so that no second one travels beside it.
     """
-    if (decoded := _decode_basic(value)) is not None:
+    decoded = _decode_basic(value)
+    if decoded is not None and any(swap.surrogate in decoded for swap in swaps):
         return _swap_basic(decoded, swaps, strict=strict)
     if not strict:
         for swap in swaps:
@@ -89,14 +90,13 @@ def _decode_basic(value: bytes) -> bytes | None:
 
 
 def _swap_basic(decoded: bytes, swaps: Sequence[Swap], *, strict: bool) -> bytes | None:
-    user, colon, password = decoded.partition(b":")
-    halves = [user, password]
-    for index, half in enumerate(halves):
-        changed = half
-        for swap in swaps:
-            changed = changed.replace(swap.surrogate, swap.real)
-        # Some servers take a token in either half: another one beside ours would be a second account.
-        if strict and changed == half and half.startswith(_PREFIXES):
+    beside = changed = decoded
+    for swap in swaps:
+        if swap.surrogate not in decoded:
             return None
-        halves[index] = changed
-    return b"Basic " + base64.b64encode(halves[0] + colon + halves[1])
+        changed = changed.replace(swap.surrogate, swap.real)
+        beside = beside.replace(swap.surrogate, b"")
+    # Some servers take a token in either half: another one beside ours would be a second account.
+    if strict and any(half.startswith(_PREFIXES) for half in beside.split(b":", 1)):
+        return None
+    return b"Basic " + base64.b64encode(changed)

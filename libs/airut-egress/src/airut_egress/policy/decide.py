@@ -5,13 +5,11 @@ from typing import Final, Literal
 
 from airut_egress.paths import decode_path
 
-from .model import Policy, Rule
+from .model import HostRules, Policy
 
 Obstacle = Literal["", "host", "path", "method", "ambiguous-path", "port", "scheme"]
 
 _PORTS: Final = {"http": 80, "https": 443}
-# What stopped the rule that came furthest is what the person who edits the file wants to know.
-_RANK: Final[dict[Obstacle, int]] = {"host": 0, "path": 1, "ambiguous-path": 2, "method": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,35 +48,26 @@ def decide(facts: RequestFacts, policy: Policy) -> Decision:
     if _PORTS[facts.scheme] != facts.port:
         return _denied("scheme", "port 80 is for http and port 443 for https")
     rules = policy.rules_for(facts.host)
-    if not rules:
+    if not rules.rules:
         return _denied("host", "no rule names this host")
     return _judge_rules(facts, rules)
 
 
-def _judge_rules(facts: RequestFacts, rules: list[Rule]) -> Decision:
+def _judge_rules(facts: RequestFacts, rules: HostRules) -> Decision:
     path = decode_path(facts.raw_path)
     method = facts.method.upper()
-    obstacle: Obstacle = "host"
-    for rule in rules:
-        if not rule.path.matches(path):
-            found: Obstacle = "path" if path.ambiguous is None else "ambiguous-path"
-        elif rule.methods is not None and method not in rule.methods:
-            found = "method"
-        else:
+    fitting = rules.matching(path)
+    for rule in fitting:
+        if rule.methods is None or method in rule.methods:
             return Decision(allow=True, rule=rule.name, obstacle="", reason=f"allowed by {rule.name}")
-        if _RANK[found] > _RANK[obstacle]:
-            obstacle = found
-    return _denied(obstacle, _explain(obstacle, path.ambiguous))
-
-
-def _explain(obstacle: Obstacle, ambiguous: str | None) -> str:
-    match obstacle:
-        case "method":
-            return "a rule allows this host and path, but not with this method"
-        case "ambiguous-path":
-            return f"servers could read this path in more than one way: {ambiguous}"
-        case _:
-            return "rules name this host, but none of them this path"
+    # The obstacle of the rule that came furthest is what the person who edits the file wants to know.
+    if fitting:
+        return _denied("method", "a rule allows this host and path, but not with this method")
+    if path.ambiguous is not None:
+        return _denied(
+            "ambiguous-path", f"servers could read this path in more than one way: {path.ambiguous}"
+        )
+    return _denied("path", "rules name this host, but none of them this path")
 
 
 def _denied(obstacle: Obstacle, reason: str) -> Decision:

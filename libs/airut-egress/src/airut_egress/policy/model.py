@@ -1,8 +1,8 @@
 """The allowlist file: strict models, and the policy compiled from them."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -10,9 +10,11 @@ from pydantic_core import PydanticCustomError
 
 from airut_common.config.models import StrictModel
 from airut_common.config.yamlfile import load_yaml_model
+from airut_egress.paths import DecodedPath
 
 from .patterns import BadPattern, HostPattern, PathPattern
 
+_MAX_KNOWN_HOSTS: Final = 1024
 _METHOD: Final = re.compile(r"[A-Za-z][A-Za-z-]*", re.ASCII)
 
 
@@ -29,41 +31,47 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """Rules in the order they are tried, with an index so that a decision looks only at likely ones."""
+class HostRules:
+    """The rules for one host in order, found by the literal beginning of their paths."""
 
     rules: tuple[Rule, ...]
-    by_host: Mapping[str, tuple[int, ...]]
-    """Exact host to the positions of its rules."""
-    by_suffix: Mapping[str, tuple[int, ...]]
-    """`example.com` to the positions of rules for `*.example.com`."""
-    others: tuple[int, ...]
-    """Positions of rules whose host pattern has any other shape."""
+    by_head: Mapping[int, Mapping[str, Sequence[int]]]
+    """Length of a path pattern's literal beginning, to that beginning, to positions in `rules`."""
 
     @classmethod
-    def compile(cls, rules: tuple[Rule, ...]) -> Self:
+    def index(cls, rules: tuple[Rule, ...]) -> Self:
         """Index rules; their order is kept."""
-        by_host: dict[str, list[int]] = {}
-        by_suffix: dict[str, list[int]] = {}
-        others: list[int] = []
+        by_head: dict[int, dict[str, list[int]]] = {}
         for position, rule in enumerate(rules):
-            if rule.host.is_exact:
-                by_host.setdefault(rule.host.text, []).append(position)
-            elif suffix := rule.host.suffix:
-                by_suffix.setdefault(suffix, []).append(position)
-            else:
-                others.append(position)
-        return cls(rules, _frozen(by_host), _frozen(by_suffix), tuple(others))
+            head = rule.path.head
+            by_head.setdefault(len(head), {}).setdefault(head, []).append(position)
+        return cls(rules, by_head)
 
-    def rules_for(self, host: str) -> list[Rule]:
-        """The rules whose host pattern fits a canonical host, in order."""
-        found = list(self.by_host.get(host, ()))
-        if self.by_suffix:
-            rest = host
-            while rest := rest.partition(".")[2]:
-                found += self.by_suffix.get(rest, ())
-        found += (position for position in self.others if self.rules[position].host.matches(host))
-        return [self.rules[position] for position in sorted(found)]
+    def matching(self, path: DecodedPath) -> list[Rule]:
+        """The rules whose path pattern fits, in order."""
+        positions = [
+            position for size, heads in self.by_head.items() for position in heads.get(path.text[:size], ())
+        ]
+        return [rule for position in sorted(positions) if (rule := self.rules[position]).path.matches(path)]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Rules in the order they are tried: the entries of `domains`, then those of `url_prefixes`."""
+
+    rules: tuple[Rule, ...]
+    _known: dict[str, HostRules] = field(default_factory=dict, repr=False, compare=False)
+    """Rules of hosts that were asked for, so that every pattern is tried once per host."""
+
+    def rules_for(self, host: str) -> HostRules:
+        """The rules whose host pattern fits a canonical host."""
+        known = self._known.get(host)
+        if known is None:
+            if len(self._known) >= _MAX_KNOWN_HOSTS:
+                self._known.clear()
+            known = HostRules.index(tuple(rule for rule in self.rules if rule.host.matches(host)))
+            self._known[host] = known
+        return known
 
 
 def parse_policy(text: str, source: str) -> Policy:
@@ -79,11 +87,7 @@ def parse_policy(text: str, source: str) -> Policy:
         for index, raw in enumerate(file.domains)
     )
     prefixes = tuple(entry.rule(index) for index, entry in enumerate(file.url_prefixes))
-    return Policy.compile(domains + prefixes)
-
-
-def _frozen(index: dict[str, list[int]]) -> dict[str, tuple[int, ...]]:
-    return {key: tuple(positions) for key, positions in index.items()}
+    return Policy(domains + prefixes)
 
 
 def _list_of(expected: str) -> BeforeValidator:

@@ -3,12 +3,12 @@
 import fnmatch
 import re
 from dataclasses import dataclass, field
-from functools import cache
 
-from airut_egress.names import BadName, canonical_host, is_address_literal
+from airut_egress.names import MAX_NAME_LENGTH, BadName, canonical_host, is_address_literal
 from airut_egress.paths import DecodedPath, without_parameters
 
 _WILD_LABEL = re.compile(r"[a-z0-9_*?-]+", re.ASCII)
+_WILDCARD = re.compile(r"[*?\[]")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}", re.ASCII)
 
 
@@ -38,19 +38,15 @@ class HostPattern:
         """Whether it names one host."""
         return not _has_wildcard(self.text)
 
-    @property
-    def suffix(self) -> str | None:
-        """`example.com` for the pattern `*.example.com`; None for any other shape."""
-        rest = self.text.removeprefix("*.")
-        return rest if rest != self.text and not _has_wildcard(rest) else None
-
     def matches(self, host: str) -> bool:
         """Whether a canonical host fits."""
         return self._regex.match(host) is not None
 
     def overlaps(self, other: "HostPattern") -> bool:
         """Whether some text fits both patterns."""
-        return _overlap(self.text, other.text)
+        if self.is_exact:
+            return other.matches(self.text)
+        return self.matches(other.text) if other.is_exact else _overlap(self.text, other.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +74,11 @@ class PathPattern:
         return cls(raw, re.compile(fnmatch.translate(raw)))
 
     @property
+    def head(self) -> str:
+        """What every matching path begins with: the pattern up to its first wildcard."""
+        return _WILDCARD.split(self.text, maxsplit=1)[0]
+
+    @property
     def is_everything(self) -> bool:
         """Whether the path plays no part in the decision."""
         return not self.text
@@ -103,6 +104,8 @@ def _canonical_pattern(raw: str) -> str:
         raise BadPattern("host patterns know '*' and '?', not character classes")
     if is_address_literal(text):
         raise BadPattern("a host pattern is a host name without a port; addresses cannot be allowed")
+    if len(text) > MAX_NAME_LENGTH:
+        raise BadPattern(f"a host pattern is not longer than {MAX_NAME_LENGTH} characters")
     if not _has_wildcard(text):
         try:
             return canonical_host(text)
@@ -129,16 +132,13 @@ def _has_wildcard(text: str) -> bool:
 
 
 def _overlap(left: str, right: str) -> bool:
-    @cache
-    def meet(i: int, j: int) -> bool:
-        if i == len(left) and j == len(right):
-            return True
-        if i < len(left) and left[i] == "*":
-            return meet(i + 1, j) or (j < len(right) and meet(i, j + 1))
-        if j < len(right) and right[j] == "*":
-            return meet(i, j + 1) or (i < len(left) and meet(i + 1, j))
-        if i == len(left) or j == len(right):
-            return False
-        return (left[i] == right[j] or "?" in (left[i], right[j])) and meet(i + 1, j + 1)
-
-    return meet(0, 0)
+    # One row per character of `left`: whether it, up to there, and `right`, up to j, have a text in common.
+    row = [not right[:j].strip("*") for j in range(len(right) + 1)]
+    for one in left:
+        above, row = row, [row[0] and one == "*"]
+        for j, other in enumerate(right):
+            if "*" in (one, other):
+                row.append(above[j + 1] or row[j])
+            else:
+                row.append(above[j] and (one == other or "?" in (one, other)))
+    return row[-1]
