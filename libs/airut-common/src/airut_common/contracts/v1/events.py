@@ -7,7 +7,9 @@ from pydantic import Field
 from .base import Identifier, Message, RepoId, Timestamp
 from .reply import Outcome, Usage
 
-TaskState = Literal["queued", "preparing", "running", "replying", "done", "failed", "stopped", "timed_out", "interrupted"]
+TaskState = Literal[
+    "queued", "preparing", "running", "replying", "done", "failed", "stopped", "timed_out", "interrupted"
+]
 FINAL_STATES: frozenset[str] = frozenset({"done", "failed", "stopped", "timed_out", "interrupted"})
 
 

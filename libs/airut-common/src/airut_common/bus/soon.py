@@ -1,0 +1,77 @@
+"""A bounded buffer in front of the bus for those who must never wait: events of tasks and requests."""
+
+import asyncio
+import uuid
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from airut_common.bus.errors import BusUnavailable
+
+CAPACITY = 20_000
+MAX_BYTES = 64 * 1024 * 1024
+BATCH = 128
+STORE_SECONDS = 30.0
+
+log = structlog.get_logger()
+
+
+class SoonBuffer:
+    """First in, first stored. Full means that the newest is dropped, and counted."""
+
+    def __init__(self, publish: Callable[[str, bytes, str, float], Awaitable[None]]) -> None:
+        self._publish = publish
+        self._waiting: deque[tuple[str, bytes, str]] = deque()
+        self._bytes = 0
+        self._task: asyncio.Task[None] | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.dropped = 0
+
+    def put(self, subject: str, data: bytes) -> bool:
+        """Take a message in without waiting; False when it was dropped."""
+        if len(self._waiting) >= CAPACITY or self._bytes + len(data) > MAX_BYTES:
+            self.dropped += 1
+            return False
+        self._waiting.append((subject, data, uuid.uuid4().hex))
+        self._bytes += len(data)
+        self._idle.clear()
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._pump(), name="publish-soon")
+        return True
+
+    async def flush(self, timeout_seconds: float) -> bool:
+        """Wait until nothing is left; False when time was too short."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self, timeout_seconds: float) -> None:
+        """Flush for a moment, then stop."""
+        await self.flush(timeout_seconds)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._waiting:
+            log.warning("events_lost_at_stop", count=len(self._waiting))
+
+    async def _pump(self) -> None:
+        while self._waiting:
+            batch = [self._waiting[index] for index in range(min(BATCH, len(self._waiting)))]
+            # All are sent before the first acknowledgement is waited for; one connection keeps their order.
+            results = await asyncio.gather(
+                *(self._publish(*item, STORE_SECONDS) for item in batch), return_exceptions=True
+            )
+            for (_, data, _), result in zip(batch, results, strict=True):
+                if isinstance(result, BusUnavailable):
+                    break  # this one and all behind it stay first in line, with their ids
+                if isinstance(result, BaseException):
+                    log.error("event_not_storable", reason=repr(result))
+                self._waiting.popleft()
+                self._bytes -= len(data)
+        self._task = None
+        self._idle.set()

@@ -1,0 +1,121 @@
+"""Streams, buckets and durable consumers: their names, and the one place that creates them.
+
+Only the `admin` identity may create them; services find them there or do not start.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from nats.js import JetStreamContext
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DiscardPolicy,
+    KeyValueConfig,
+    ObjectStoreConfig,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+from nats.js.errors import NotFoundError
+
+CONFIG_BUCKET: Final = "airut_config"
+SEALED_BUCKET: Final = "airut_sealed"
+STATUS_BUCKET: Final = "airut_status"
+BLOB_BUCKET: Final = "airut_blobs"
+BUCKETS: Final = (CONFIG_BUCKET, SEALED_BUCKET, STATUS_BUCKET)
+
+ACK_WAIT: Final = timedelta(seconds=30)
+MAX_DELIVERIES: Final = 10
+"""Counted by `Bus.consume`, not by the server: there, a message past its last delivery would stay unseen."""
+DUPLICATE_WINDOW: Final = timedelta(hours=1)
+EVENT_AGE: Final = timedelta(days=14)
+BLOB_AGE: Final = timedelta(days=7)
+MIB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A stream and its limits."""
+
+    name: str
+    subjects: tuple[str, ...]
+    work_queue: bool = False
+    max_age: timedelta = timedelta(0)
+    max_bytes: int = -1
+
+    def config(self) -> StreamConfig:
+        """The server's view of it. A full work queue refuses new messages, a full log drops its oldest."""
+        return StreamConfig(
+            name=self.name,
+            subjects=list(self.subjects),
+            retention=RetentionPolicy.WORK_QUEUE if self.work_queue else RetentionPolicy.LIMITS,
+            storage=StorageType.FILE,
+            discard=DiscardPolicy.NEW if self.work_queue else DiscardPolicy.OLD,
+            max_age=self.max_age.total_seconds(),
+            max_bytes=self.max_bytes,
+            duplicate_window=DUPLICATE_WINDOW.total_seconds(),
+            allow_direct=True,
+        )
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """A durable pull consumer of a work queue."""
+
+    stream: str
+    name: str
+    filter_subject: str
+    ack_wait: timedelta = ACK_WAIT
+    max_deliveries: int = MAX_DELIVERIES
+
+    def config(self) -> ConsumerConfig:
+        """The server's view of it."""
+        return ConsumerConfig(
+            durable_name=self.name,
+            filter_subject=self.filter_subject,
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=self.ack_wait.total_seconds(),
+            max_deliver=-1,
+            max_ack_pending=1000,
+        )
+
+
+TASKS: Final = Stream("AIRUT_TASKS", ("airut.v1.task.requested.*",), work_queue=True, max_bytes=512 * MIB)
+REPLIES: Final = Stream("AIRUT_REPLIES", ("airut.v1.reply.*.*",), work_queue=True, max_bytes=512 * MIB)
+EVENTS: Final = Stream("AIRUT_EVENTS", ("airut.v1.event.>",), max_age=EVENT_AGE, max_bytes=1024 * MIB)
+DEAD: Final = Stream("AIRUT_DEAD", ("airut.v1.dead.*",), max_age=EVENT_AGE, max_bytes=128 * MIB)
+STREAMS: Final = (TASKS, REPLIES, EVENTS, DEAD)
+
+ORCHESTRATOR_TASKS: Final = Consumer(TASKS.name, "orchestrator", "airut.v1.task.requested.*")
+EMAIL_REPLIES: Final = Consumer(REPLIES.name, "gateway-email", "airut.v1.reply.email.*", max_deliveries=50)
+CONSUMERS: Final = (ORCHESTRATOR_TASKS, EMAIL_REPLIES)
+
+
+async def ensure_streams(js: JetStreamContext) -> None:
+    """Create what is missing and bring limits up to date; run as `admin`, any number of times."""
+    for stream in STREAMS:
+        try:
+            await js.stream_info(stream.name)
+        except NotFoundError:
+            await js.add_stream(stream.config())
+        else:
+            await js.update_stream(stream.config())
+    for bucket in BUCKETS:
+        try:
+            await js.stream_info(f"KV_{bucket}")
+        except NotFoundError:
+            history = 64 if bucket == CONFIG_BUCKET else 1
+            await js.create_key_value(
+                KeyValueConfig(bucket=bucket, history=history, storage=StorageType.FILE)
+            )
+    try:
+        await js.stream_info(f"OBJ_{BLOB_BUCKET}")
+    except NotFoundError:
+        settings = ObjectStoreConfig(
+            ttl=BLOB_AGE.total_seconds(), max_bytes=4096 * MIB, storage=StorageType.FILE
+        )
+        await js.create_object_store(BLOB_BUCKET, settings)
+    for consumer in CONSUMERS:
+        await js.add_consumer(consumer.stream, consumer.config())

@@ -1,0 +1,165 @@
+"""Secrets sealed to the one service that needs them (libsodium sealed boxes): anybody may write, only it may read."""
+
+import asyncio
+import base64
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import structlog
+from nacl.exceptions import CryptoError
+from nacl.public import PrivateKey, PublicKey, SealedBox
+
+from airut_common import log as logs
+from airut_common.bus import Bus, KvEntry
+from airut_common.bus.topology import CONFIG_BUCKET, SEALED_BUCKET
+from airut_common.secrets import Secret
+
+INSTALLATION_SCOPE = "_"
+"""Stands for the repository of a secret that belongs to no repository; no repository id can be this."""
+MAX_VALUE_BYTES = 64 * 1024
+FIRST_SECONDS = 20.0
+
+log = structlog.get_logger()
+
+
+class ServiceKey:
+    """A service's private key. It never leaves its file and this process."""
+
+    def __init__(self, private: PrivateKey) -> None:
+        self._private = private
+
+    @classmethod
+    def load_or_create(cls, path: Path) -> "ServiceKey":
+        """Read the key, or make it (0600)."""
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            return cls(PrivateKey(base64.b64decode(path.read_bytes())))
+        private = PrivateKey.generate()
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(base64.b64encode(bytes(private)) + b"\n")
+        return cls(private)
+
+    @property
+    def public(self) -> bytes:
+        """The public key, 32 bytes."""
+        return bytes(self._private.public_key)
+
+    def open(self, sealed: bytes) -> Secret:
+        """Open what was sealed to this key.
+
+        Raises:
+            ValueError: it was sealed to another key, or is damaged.
+        """
+        try:
+            return Secret(SealedBox(self._private).decrypt(sealed).decode())
+        except (CryptoError, UnicodeDecodeError):
+            raise ValueError("sealed to another key, or damaged") from None
+
+
+def seal(public_key: bytes, value: str) -> bytes:
+    """Seal a value to a service.
+
+    Raises:
+        ValueError: the value is too long.
+    """
+    if len(value.encode()) > MAX_VALUE_BYTES:
+        raise ValueError(f"a secret may have {MAX_VALUE_BYTES // 1024} KiB at most")
+    return bytes(SealedBox(PublicKey(public_key)).encrypt(value.encode()))
+
+
+def sealed_key(service: str, repo: str | None, name: str) -> str:
+    """The key of a secret in the `airut_sealed` bucket."""
+    return f"{service}.{repo or INSTALLATION_SCOPE}.{name}"
+
+
+async def publish_key(bus: Bus, service: str, key: ServiceKey) -> None:
+    """Let others seal to this service."""
+    await bus.kv_put(CONFIG_BUCKET, f"keys.{service}", base64.b64encode(key.public))
+
+
+async def service_public_key(bus: Bus, service: str) -> bytes | None:
+    """The key to seal to; None when the service has never run."""
+    entry = await bus.kv_get(CONFIG_BUCKET, f"keys.{service}")
+    return base64.b64decode(entry.value) if entry is not None and entry.value else None
+
+
+async def store_sealed(bus: Bus, key: str, sealed: bytes) -> None:
+    """Write a sealed value."""
+    await bus.kv_put(SEALED_BUCKET, key, sealed)
+
+
+async def remove_sealed(bus: Bus, key: str) -> None:
+    """Forget a value."""
+    await bus.kv_delete(SEALED_BUCKET, key)
+
+
+async def list_sealed(bus: Bus) -> set[str]:
+    """Keys of all values that are set."""
+    found: set[str] = set()
+    async for entry in bus.kv_watch(SEALED_BUCKET):
+        if entry is None:
+            break
+        if entry.value:
+            found.add(entry.key)
+    return found
+
+
+class WatchedSecrets:
+    """A service's own secrets as they are now; a replaced value is used from the next `get` on."""
+
+    def __init__(self, service: str, key: ServiceKey) -> None:
+        self._prefix = f"{service}."
+        self._key = key
+        self._values: dict[str, Secret] = {}
+        self._complete = asyncio.Event()
+        self._changed = asyncio.Event()
+
+    def get(self, repo: str | None, name: str) -> Secret | None:
+        """The value; None when it is not set, or cannot be opened."""
+        return self._values.get(f"{repo or INSTALLATION_SCOPE}.{name}")
+
+    async def wait_changed(self) -> None:
+        """Return after the next change."""
+        self._changed.clear()
+        await self._changed.wait()
+
+    def _take(self, entry: KvEntry) -> None:
+        name = entry.key.removeprefix(self._prefix)
+        old = self._values.pop(name, None)
+        if old is not None:
+            logs.forget(old)
+        if entry.value:
+            try:
+                secret = self._key.open(entry.value)
+            except ValueError as error:
+                log.error("secret_unreadable", name=name, reason=str(error))
+            else:
+                logs.redact(secret)
+                self._values[name] = secret
+        self._changed.set()
+
+
+@asynccontextmanager
+async def watch_secrets(bus: Bus, service: str, key: ServiceKey) -> AsyncIterator[WatchedSecrets]:
+    """Publish the service's key, then follow its secrets while the context is open."""
+    await publish_key(bus, service, key)
+    secrets = WatchedSecrets(service, key)
+
+    async def follow() -> None:
+        async for entry in bus.kv_watch(SEALED_BUCKET, f"{service}.>"):
+            if entry is None:
+                secrets._complete.set()
+            else:
+                secrets._take(entry)
+
+    task = asyncio.get_running_loop().create_task(follow(), name="secrets")
+    try:
+        async with asyncio.timeout(FIRST_SECONDS):
+            await secrets._complete.wait()
+        yield secrets
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""For tests of every package: a real nats-server, and messages with pleasant defaults."""
