@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from airut_egress.names import canonical_host
 from airut_egress.paths import decode_path
-from airut_egress.policy import HostPattern, PathPattern, Policy, RequestFacts, decide, parse_policy
+from airut_egress.policy import (
+    HostPattern,
+    PathPattern,
+    Policy,
+    RequestFacts,
+    decide,
+    parse_policy,
+    strip_overrides,
+)
 
 POLICY = parse_policy(
     """
@@ -151,6 +159,37 @@ def test_the_first_rule_that_allows_is_named() -> None:
 def test_a_reason_repeats_nothing_of_the_request() -> None:
     facts = RequestFacts("G<script>", "https", "paths.example", 443, b"/<script>")
     assert "script" not in decide(facts, POLICY).reason
+
+
+@pytest.mark.parametrize("method", ["po\ufb06", "\u017fEARCH", "G\u200bET", "PUT\x00"])
+def test_a_method_that_only_becomes_ascii_is_none_of_a_rule(method: str) -> None:
+    """Row 14: `"po\ufb06".upper()` is `POST`."""
+    policy = parse_policy(
+        "url_prefixes: [{host: a.example, path: '', methods: [POST, SEARCH, GET, PUT]}]", "policy"
+    )
+    assert ask(method, "https://a.example/", policy) == ("deny", "method")
+
+
+@pytest.mark.parametrize(
+    ("entry", "stripped"),
+    [
+        ("{host: a.example, path: '', methods: [POST]}", ["X-HTTP-Method-Override", "x_method_override"]),
+        ("{host: a.example, path: '/*'}", ["X-Original-URL"]),
+        (
+            "{host: a.example, path: '/*', methods: [POST]}",
+            ["X-HTTP-Method-Override", "x_method_override", "X-Original-URL"],
+        ),
+        ("{host: a.example, path: ''}", []),
+    ],
+)
+def test_overrides_do_not_undo_a_decision(entry: str, stripped: list[str]) -> None:
+    """Row 14."""
+    policy = parse_policy(f"url_prefixes: [{entry}]", "policy")
+    decision = decide(RequestFacts("POST", "https", "a.example", 443, b"/x"), policy)
+    names = ["Accept", "X-HTTP-Method-Override", "x_method_override", "X-Original-URL"]
+    headers, removed = strip_overrides([(name.encode(), b"DELETE") for name in names], decision)
+    assert [name.decode() for name, _ in headers] == [name for name in names if name not in stripped]
+    assert len(removed) == len(stripped)
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,12 @@ def test_an_empty_or_shapeless_file_is_an_error(text: str) -> None:
             "methods",
             "HTTP method",
         ),
-        ("url_prefixes:\n  - host: a.example\n    path: /x\n    methods: [GET, 1]\n", 4, "methods", "must be text"),
+        (
+            "url_prefixes:\n  - host: a.example\n    path: /x\n    methods: [GET, 1]\n",
+            4,
+            "methods",
+            "must be text",
+        ),
         ("url_prefixes:\n  - host: a.example\n    path: /x\n    method: [GET]\n", 4, "method", ""),
         ("url_prefixes:\n  - a.example\n", 2, "url_prefixes", ""),
     ],

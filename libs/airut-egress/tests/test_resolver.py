@@ -203,6 +203,14 @@ async def test_connect_to_is_the_operators_word() -> None:
     assert await resolver.resolve("six.example", 443) == [("::1", 1)]
 
 
+async def test_connect_to_replaces_only_its_own_name() -> None:
+    """Row 7: the operator's word for one name opens nothing for another."""
+    async with serving({("other.example", "A"): ["127.0.0.1"]}) as (_, address):
+        resolver = Resolver(server=address, connect_to={"api.example": "127.0.0.1:8443"})
+        with pytest.raises(UpstreamRefused):
+            await resolver.resolve("other.example", 443)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -72,6 +72,11 @@ class MaskedEntry:
             allow_foreign=config.allow_foreign_credentials,
         )
 
+    @property
+    def surrogate(self) -> str:
+        """What the sandbox holds; given again to `build` when the value is replaced."""
+        return self.swap.surrogate.decode("ascii")
+
     def covers(self, host: str) -> bool:
         """Whether the value may go to a canonical host."""
         return any(scope.matches(host) for scope in self.scopes)

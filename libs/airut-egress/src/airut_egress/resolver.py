@@ -160,7 +160,11 @@ class Resolver:
 
 def _open_resolver(server: str | None) -> dns.asyncresolver.Resolver:
     if server is None:
-        return dns.asyncresolver.Resolver()
+        try:
+            return dns.asyncresolver.Resolver()
+        except dns.resolver.NoResolverConfiguration:
+            # A host without DNS can still work by `connect_to` alone; every look-up fails by name.
+            return dns.asyncresolver.Resolver(configure=False)
     address, port = _numeric(server)
     resolver = dns.asyncresolver.Resolver(configure=False)
     resolver.nameservers = [address]

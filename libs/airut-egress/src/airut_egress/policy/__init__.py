@@ -2,6 +2,7 @@
 
 from .decide import Decision, Obstacle, RequestFacts, decide
 from .model import Policy, parse_policy
+from .overrides import strip_overrides
 from .patterns import BadPattern, HostPattern, PathPattern
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "RequestFacts",
     "decide",
     "parse_policy",
+    "strip_overrides",
 ]

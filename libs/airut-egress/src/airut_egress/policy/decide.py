@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from airut_egress.paths import decode_path
 
-from .model import HostRules, Policy
+from .model import HostRules, Policy, Rule
 
 Obstacle = Literal["", "host", "path", "method", "ambiguous-path", "port", "scheme"]
 
@@ -37,6 +37,10 @@ class Decision:
     """What was in the way; empty when allowed."""
     reason: str
     """One line for people, without anything the sandbox sent."""
+    by_method: bool = False
+    """The rule that allowed depends on the method, so nothing may override it on the way."""
+    by_path: bool = False
+    """The rule that allowed depends on the path."""
 
 
 def decide(facts: RequestFacts, policy: Policy) -> Decision:
@@ -55,11 +59,12 @@ def decide(facts: RequestFacts, policy: Policy) -> Decision:
 
 def _judge_rules(facts: RequestFacts, rules: HostRules) -> Decision:
     path = decode_path(facts.raw_path)
-    method = facts.method.upper()
+    # Upper case makes ASCII of some other letters: only what is ASCII already can be a method of a rule.
+    method = facts.method.upper() if facts.method.isascii() else ""
     fitting = rules.matching(path)
     for rule in fitting:
         if rule.methods is None or method in rule.methods:
-            return Decision(allow=True, rule=rule.name, obstacle="", reason=f"allowed by {rule.name}")
+            return _allowed(rule)
     # The obstacle of the rule that came furthest is what the person who edits the file wants to know.
     if fitting:
         return _denied("method", "a rule allows this host and path, but not with this method")
@@ -68,6 +73,17 @@ def _judge_rules(facts: RequestFacts, rules: HostRules) -> Decision:
             "ambiguous-path", f"servers could read this path in more than one way: {path.ambiguous}"
         )
     return _denied("path", "rules name this host, but none of them this path")
+
+
+def _allowed(rule: Rule) -> Decision:
+    return Decision(
+        allow=True,
+        rule=rule.name,
+        obstacle="",
+        reason=f"allowed by {rule.name}",
+        by_method=rule.methods is not None,
+        by_path=not rule.path.is_everything,
+    )
 
 
 def _denied(obstacle: Obstacle, reason: str) -> Decision:

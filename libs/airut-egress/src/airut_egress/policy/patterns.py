@@ -117,7 +117,7 @@ def _canonical_pattern(raw: str) -> str:
 def _canonical_label(label: str) -> str:
     if label and not _has_wildcard(label):
         try:
-            return canonical_host(label) if not label.isdigit() else label
+            return canonical_host(f"{label}.x").removesuffix(".x")  # a label of digits alone is no address
         except BadName as problem:
             raise BadPattern(f"not a host pattern: {problem}") from None
     if _WILD_LABEL.fullmatch(label.lower()) is None:
