@@ -8,7 +8,6 @@ import socket
 import sysconfig
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from airut_common.bus.errors import BusUnavailable
@@ -31,13 +30,14 @@ def nats_server_binary() -> str:
     return found
 
 
-@dataclass(frozen=True)
 class NatsServer:
     """A loopback server with its own folder. `nkeys` maps identities to public keys; None admits everybody (tests)."""
 
-    folder: Path
-    port: int
-    nkeys: Mapping[str, str] | None = None
+    def __init__(self, folder: Path, port: int, nkeys: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.port = port
+        self.nkeys = nkeys
+        self._process: asyncio.subprocess.Process | None = None
 
     @property
     def url(self) -> str:
@@ -75,23 +75,41 @@ class NatsServer:
         return [nats_server_binary(), "-c", str(file)]
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[asyncio.subprocess.Process]:
+    async def running(self) -> AsyncIterator[None]:
         """Run the server while the context is open.
 
         Raises:
             BusUnavailable: it ended, or did not listen in time.
         """
-        log_file = self.folder / "nats.log"
+        await self.start()
+        try:
+            yield
+        finally:
+            await self.stop()
+
+    async def start(self) -> None:
+        """Start the server and wait until it listens.
+
+        Raises:
+            BusUnavailable: it ended, or did not listen in time.
+        """
         argv = self.write_config()
-        with log_file.open("ab") as output:
-            process = await asyncio.create_subprocess_exec(
+        with (self.folder / "nats.log").open("ab") as output:
+            self._process = await asyncio.create_subprocess_exec(
                 *argv, stdout=output, stderr=output, start_new_session=True
             )
-        try:
-            await self._until_listening(process)
-            yield process
-        finally:
-            await _stop(process)
+        await self._until_listening(self._process)
+
+    async def stop(self) -> None:
+        """Stop the server in order."""
+        if self._process is not None:
+            await _stop(self._process)
+
+    async def kill(self) -> None:
+        """End the server as a crash would."""
+        if self._process is not None:
+            self._process.kill()
+            await self._process.wait()
 
     async def _until_listening(self, process: asyncio.subprocess.Process) -> None:
         deadline = asyncio.get_running_loop().time() + START_SECONDS
