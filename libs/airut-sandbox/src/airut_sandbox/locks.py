@@ -12,11 +12,12 @@ _POLL_SECONDS = 0.02
 
 @contextlib.asynccontextmanager
 async def file_lock(path: Path, *, timeout_seconds: float, shared: bool = False) -> AsyncIterator[None]:
-    """Hold `flock(2)` on `path`, which is created and stays. The kernel drops it when the process dies.
+    """Hold `flock(2)` on `path`, which is created with its folder and stays. The kernel drops it when the process dies.
 
     Raises:
         TimeoutError: somebody else held it all the time.
     """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         async with asyncio.timeout(timeout_seconds):

@@ -41,7 +41,11 @@ _KNOWN: tuple[tuple[str, MirrorProblem, str], ...] = (
         "there is no repository at the configured URL, or the token may not see it",
     ),
     (r"returned error: (4\d\d)", "not-a-repository", "it does not serve a repository at the configured URL"),
-    (r"returned error: (5\d\d)|early EOF|hung up|Empty reply|RPC failed", "unreachable", "the server failed"),
+    (
+        r"returned error: (5\d\d)|early EOF|hung up|recv error|unexpected disconnect|Empty reply|RPC failed",
+        "unreachable",
+        "the server failed",
+    ),
     (
         r"fsck|unpack-objects|index-pack|bad (tree|blob|commit)",
         "broken",

@@ -1,1 +1,1 @@
-"""Help for tests: an unprivileged user, a base image, probes that run inside."""
+"""Real servers for tests: git over HTTPS, an npm registry. Free ports on loopback, their own CA."""

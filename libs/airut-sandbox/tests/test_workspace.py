@@ -1,0 +1,146 @@
+"""Field-notes row 40 and architecture §5: a workspace of its own, made once by the host."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from airut_sandbox.mirror import Head, Mirror, MirrorError
+from airut_sandbox.testing.git_server import Upstream, run_git
+from airut_sandbox.testing.https_server import Authority
+from airut_sandbox.workspace import WorkspaceExists, create_workspace
+
+REMOTE = "https://git.demo.example/demo.git"
+
+
+@pytest.fixture
+def mirror(upstream: Upstream, tmp_path: Path, authority: Authority) -> Mirror:
+    return Mirror(tmp_path / "mirrors" / "demo.git", upstream.server.url(), authority.file)
+
+
+def inodes(folder: Path) -> set[tuple[int, int]]:
+    found = (path.lstat() for path in folder.rglob("*"))
+    return {(status.st_dev, status.st_ino) for status in found if stat.S_ISREG(status.st_mode)}
+
+
+async def test_a_complete_clone_with_the_real_remote(
+    mirror: Mirror, upstream: Upstream, tmp_path: Path
+) -> None:
+    run_git("tag", "-a", "v1", "-m", "one", cwd=upstream.tree)
+    run_git("branch", "feature/x", cwd=upstream.tree)
+    run_git("push", "--quiet", "--tags", str(upstream.bare), cwd=upstream.tree)
+    commit = upstream.commit({"sub/a.txt": "content"})
+    head = await mirror.fetch("x-access-token", None)
+    target = tmp_path / "workspace"
+    await create_workspace(mirror, head, target, REMOTE)
+    assert (target / "sub" / "a.txt").read_text() == "content"
+    assert run_git("rev-parse", "HEAD", cwd=target).strip() == commit
+    assert run_git("branch", "--show-current", cwd=target).strip() == "main"
+    assert run_git("status", "--porcelain", cwd=target) == ""
+    assert run_git("remote", "-v", cwd=target).split() == [
+        "origin",
+        REMOTE,
+        "(fetch)",
+        "origin",
+        REMOTE,
+        "(push)",
+    ]
+    assert run_git("rev-parse", "--abbrev-ref", "main@{upstream}", cwd=target).strip() == "origin/main"
+    refs = run_git("for-each-ref", "--format=%(refname)", cwd=target).split()
+    assert {"refs/remotes/origin/feature/x", "refs/tags/v1", "refs/remotes/origin/HEAD"} <= set(refs)
+    run_git("fsck", "--full", cwd=target)
+
+
+async def test_row_40_no_inode_is_shared_and_nothing_points_back(
+    mirror: Mirror, upstream: Upstream, tmp_path: Path
+) -> None:
+    upstream.commit({f"{number}.txt": str(number) for number in range(150)})  # a pack, not only loose objects
+    head = await mirror.fetch("x-access-token", None)
+    target = tmp_path / "workspace"
+    await create_workspace(mirror, head, target, REMOTE)
+    shared = inodes(mirror.path) & inodes(target)
+    assert not shared
+    assert len(inodes(target)) > 150
+    assert not (target / ".git" / "objects" / "info" / "alternates").exists()
+    assert not (target / ".git" / "hooks").exists()
+    for path in target.rglob("*"):
+        if path.is_file():
+            assert str(tmp_path).encode() not in path.read_bytes(), path
+    mirror.path.rename(tmp_path / "elsewhere")
+    run_git("fsck", "--full", cwd=target)
+
+
+async def test_row_40_a_used_workspace_is_refused(mirror: Mirror, tmp_path: Path) -> None:
+    head = await mirror.fetch("x-access-token", None)
+    target = tmp_path / "workspace"
+    target.symlink_to("nowhere")
+    with pytest.raises(WorkspaceExists):
+        await create_workspace(mirror, head, target, REMOTE)
+    target.unlink()
+    await create_workspace(mirror, head, target, REMOTE)
+    before = inodes(target)
+    with pytest.raises(WorkspaceExists):
+        await create_workspace(mirror, head, target, REMOTE)
+    assert inodes(target) == before
+
+
+async def test_row_40_filters_and_hooks_of_the_repository_do_not_run(
+    mirror: Mirror, upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    witness, home = tmp_path / "witness", tmp_path / "home"
+    home.mkdir()
+    (home / ".gitconfig").write_text(
+        f'[filter "evil"]\n\tsmudge = touch {witness}\n[init]\n\ttemplateDir = {home}\n'
+    )
+    (home / "hooks").mkdir()
+    (home / "hooks" / "post-checkout").write_text(f"#!/bin/sh\ntouch {witness}\n")
+    (home / "hooks" / "post-checkout").chmod(0o755)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("GIT_TEMPLATE_DIR", str(home))
+    upstream.commit({".gitattributes": "* filter=evil\n", "a": "1", ".githooks/post-checkout": "touch x"})
+    head = await mirror.fetch("x-access-token", None)
+    await create_workspace(mirror, head, tmp_path / "workspace", REMOTE)
+    assert not witness.exists()
+    assert not (tmp_path / "workspace" / ".git" / "hooks").exists()
+
+
+async def test_row_67_a_branch_with_slashes(mirror: Mirror, upstream: Upstream, tmp_path: Path) -> None:
+    run_git("checkout", "--quiet", "-b", "release/main", cwd=upstream.tree)
+    upstream.commit({"a": "1"})
+    run_git("symbolic-ref", "HEAD", "refs/heads/release/main", cwd=upstream.bare)
+    head = await mirror.fetch("x-access-token", None)
+    await create_workspace(mirror, head, tmp_path / "workspace", REMOTE)
+    assert run_git("branch", "--show-current", cwd=tmp_path / "workspace").strip() == "release/main"
+
+
+async def test_the_commit_announced_is_the_one_checked_out(
+    mirror: Mirror, upstream: Upstream, tmp_path: Path
+) -> None:
+    head = await mirror.fetch("x-access-token", None)
+    upstream.commit({"later": "1"})
+    await mirror.fetch("x-access-token", None)
+    await create_workspace(mirror, head, tmp_path / "workspace", REMOTE)
+    assert run_git("rev-parse", "HEAD", cwd=tmp_path / "workspace").strip() == head.commit
+    assert not (tmp_path / "workspace" / "later").exists()
+
+
+async def test_links_in_the_repository_stay_links(mirror: Mirror, upstream: Upstream, tmp_path: Path) -> None:
+    (upstream.tree / "link").symlink_to("/etc/passwd")
+    upstream.commit_all()
+    head = await mirror.fetch("x-access-token", None)
+    await create_workspace(mirror, head, tmp_path / "workspace", REMOTE)
+    assert (tmp_path / "workspace" / "link").readlink() == Path("/etc/passwd")
+
+
+async def test_a_failure_leaves_nothing_behind(mirror: Mirror, tmp_path: Path) -> None:
+    await mirror.fetch("x-access-token", None)
+    folder = tmp_path / "conversations"
+    folder.mkdir()
+    with pytest.raises(MirrorError):
+        await create_workspace(mirror, Head("main", "0" * 40), folder / "workspace", REMOTE)
+    with pytest.raises(MirrorError) as caught:
+        await create_workspace(
+            mirror, Head("main", "0" * 40), folder / "workspace", REMOTE, timeout_seconds=0.001
+        )
+    assert caught.value.problem == "timed-out"
+    assert list(folder.iterdir()) == []
