@@ -122,9 +122,9 @@ class WatchedSecrets:
         return self._values.get(f"{repo or INSTALLATION_SCOPE}.{name}")
 
     async def wait_changed(self) -> None:
-        """Return after the next change."""
-        self._changed.clear()
+        """Return once something has changed since the last call; no change in between is missed."""
         await self._changed.wait()
+        self._changed.clear()
 
     def _take(self, entry: KvEntry) -> None:
         name = entry.key.removeprefix(self._prefix)
@@ -139,7 +139,8 @@ class WatchedSecrets:
             else:
                 logs.redact(secret)
                 self._values[name] = secret
-        self._changed.set()
+        if self._complete.is_set():
+            self._changed.set()
 
 
 @asynccontextmanager

@@ -17,7 +17,6 @@ from airut.services import ADMIN, IDENTITIES, passed_on, service_child, wanted_s
 from airut.supervisor import Child, ChildSpec
 from airut_common.bus import open_bus
 from airut_common.bus.server import NatsServer
-from airut_common.bus.topology import ensure_topology
 from airut_common.config.store import apply_config
 from airut_common.config.yamlfile import ConfigError
 
@@ -46,7 +45,7 @@ async def run_installation(installation: Installation) -> None:
             stack.push_async_callback(_stop_in_order, running)
             if installation.config.nats_url is None:
                 _start(_nats_child(installation), view, running)
-            await _prepare_bus(installation, stopping)
+            await _prepare_bus(installation)
             services: list[tuple[Child, asyncio.Task[None]]] = []
             stack.push_async_callback(_stop_in_order, services)
             for kind in kinds:
@@ -84,14 +83,13 @@ def _nats_child(installation: Installation) -> ChildSpec:
     )
 
 
-async def _prepare_bus(installation: Installation, stopping: asyncio.Event) -> None:
+async def _prepare_bus(installation: Installation) -> None:
     """Streams, buckets and the configuration, before any service looks for them."""
     url = bus_url(installation)
     seed = seed_file(installation.keys, ADMIN)
     async with open_bus(url, name=ADMIN, nkey_seed_file=seed) as bus:
-        await ensure_topology(bus)
+        await bus.ensure_topology()
         await apply_config(bus, installation.config)
-    del stopping
 
 
 async def _watch_file(installation: Installation, view: LogView, stopping: asyncio.Event) -> None:

@@ -240,6 +240,8 @@ class Bus:
         service = await nats.micro.add_service(self.client, name=name, version="1.0.0", description="")
         for label, endpoint in endpoints.items():
             await service.add_endpoint(name=label, subject=endpoint.subject, handler=_answerer(endpoint))
+        # Only now can others reach it: a question asked after this point finds somebody.
+        await self.client.flush()
         try:
             yield
         finally:
@@ -301,7 +303,7 @@ class Bus:
 
         def start() -> ConsumerConfig:
             return ConsumerConfig(
-                deliver_policy=DeliverPolicy.LAST_PER_SUBJECT, filter_subjects=[prefix + pattern]
+                deliver_policy=DeliverPolicy.LAST_PER_SUBJECT, filter_subject=prefix + pattern
             )
 
         async for message in self._follow(f"KV_{bucket}", start):

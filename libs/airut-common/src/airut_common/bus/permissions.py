@@ -71,6 +71,7 @@ def _work(consumer: Consumer) -> tuple[str, ...]:
 
 
 _READ_BLOBS: Final = (
+    "$JS.API.STREAM.NAMES",
     f"$JS.API.STREAM.INFO.OBJ_{BLOB_BUCKET}",
     f"$JS.API.STREAM.MSG.GET.OBJ_{BLOB_BUCKET}",
     f"$JS.API.DIRECT.GET.OBJ_{BLOB_BUCKET}.>",

@@ -40,9 +40,9 @@ class WatchedConfig:
         return self._repos
 
     async def wait_changed(self) -> None:
-        """Return after the next change."""
-        self._changed.clear()
+        """Return once something has changed since the last call; no change in between is missed."""
         await self._changed.wait()
+        self._changed.clear()
 
     def _take(self, entry: KvEntry) -> None:
         """Take one key in.
