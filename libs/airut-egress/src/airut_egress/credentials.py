@@ -16,7 +16,7 @@ from airut_common.secrets import Secret
 from .carriers import is_carrier, normal_name, strip_query
 from .policy import BadPattern, HostPattern, Policy
 from .surrogates import BadCredential, check_value, surrogate
-from .swap import Refused, Swap, holds, swap_cookies, swap_value
+from .swap import Refused, Swap, readable, swap_cookies, swap_value
 
 __all__ = [
     "BadCredential",
@@ -165,7 +165,8 @@ class _Request:
     def take(self, name: bytes, value: bytes) -> None:
         """Keep, change, drop or refuse one header."""
         key = normal_name(name)
-        found = [entry for entry in self._all if holds(value, entry.swap)]
+        text = readable(value)
+        found = [entry for entry in self._all if entry.swap.surrogate in text]
         # A surrogate that is quoted somewhere else is inert, and no reason to refuse (field notes 26).
         if found and (
             is_carrier(key, value)

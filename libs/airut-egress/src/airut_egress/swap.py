@@ -28,12 +28,10 @@ class Swap:
     real: bytes = field(repr=False)
 
 
-def holds(value: bytes, swap: Swap) -> bool:
-    """Whether a header value has the surrogate in it, in the clear or inside Basic."""
-    if swap.surrogate in value:
-        return True
+def readable(value: bytes) -> bytes:
+    """Where a surrogate is looked for in a header value: as it is, and on a line of its own what Basic hides."""
     decoded = _decode_basic(value)
-    return decoded is not None and swap.surrogate in decoded
+    return value if decoded is None else value + b"\n" + decoded
 
 
 def swap_value(value: bytes, swaps: Sequence[Swap], *, strict: bool) -> bytes | None:
@@ -79,6 +77,8 @@ def _swap_words(value: bytes, swap: Swap) -> bytes:
 
 
 def _decode_basic(value: bytes) -> bytes | None:
+    if b" " not in value:
+        return None
     scheme, _, encoded = value.strip().partition(b" ")
     if scheme.lower() != b"basic":
         return None
