@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from airut import check as checks
 from airut import secret as secrets
@@ -19,6 +19,7 @@ from airut.status import InstallationStatus, read_status
 from airut.up import run_installation
 from airut_common.config.store import apply_config
 from airut_common.config.yamlfile import ConfigError
+from airut_common.log import configure_logging
 
 app = typer.Typer(
     name="airut",
@@ -141,9 +142,9 @@ def secret_rm(name: NameArgument, repo: RepoOption = None, config: ConfigOption 
 
 
 def _print_status(found: InstallationStatus) -> None:
-    table = Table("service", "state", "since", "addresses")
+    table = Table("service", "state", "since", Column("addresses", no_wrap=True, overflow="fold"))
     for service in found.services:
-        addresses = ", ".join(f"{what} {where}" for what, where in service.addresses.items())
+        addresses = ", ".join(service.addresses.values())
         table.add_row(
             service.name, "ready" if service.ready else "[red]not ready[/]", service.since, addresses
         )
@@ -155,6 +156,7 @@ def _print_status(found: InstallationStatus) -> None:
 
 def main() -> None:
     """Entry point: an operator's mistake is a sentence and exit code 2, never a traceback."""
+    configure_logging("airut", log_format="text", level="warning")
     try:
         app()
     except (UsageError, ConfigError) as error:

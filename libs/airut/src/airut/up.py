@@ -14,7 +14,7 @@ from airut.identities import ensure_identity, seed_file
 from airut.installation import Installation, read_config
 from airut.ports import remembered_port
 from airut.services import ADMIN, IDENTITIES, passed_on, service_child, wanted_services
-from airut.supervisor import Child, ChildSpec
+from airut.supervisor import Child, ChildSpec, LineWriter
 from airut_common.bus import open_bus
 from airut_common.bus.server import NatsServer
 from airut_common.config.store import apply_config
@@ -44,20 +44,30 @@ async def run_installation(installation: Installation) -> None:
             running: list[tuple[Child, asyncio.Task[None]]] = []
             stack.push_async_callback(_stop_in_order, running)
             if installation.config.nats_url is None:
-                _start(_nats_child(installation), view, running)
+                _start(_nats_child(installation), _only_trouble(view), running)
             await _prepare_bus(installation)
             services: list[tuple[Child, asyncio.Task[None]]] = []
             stack.push_async_callback(_stop_in_order, services)
             for kind in kinds:
-                _start(service_child(installation, kind, bus_url(installation)), view, services)
+                _start(service_child(installation, kind, bus_url(installation)), view.write, services)
             await _watch_file(installation, view, stopping)
             view.write(OURSELVES, "stopping")
     view.write(OURSELVES, "stopped")
 
 
-def _start(spec: ChildSpec, view: LogView, into: list[tuple[Child, asyncio.Task[None]]]) -> None:
-    child = Child(spec, view.write)
+def _start(spec: ChildSpec, write: LineWriter, into: list[tuple[Child, asyncio.Task[None]]]) -> None:
+    child = Child(spec, write)
     into.append((child, asyncio.get_running_loop().create_task(child.supervise(), name=spec.name)))
+
+
+def _only_trouble(view: LogView) -> LineWriter:
+    """The server's banner and notices are not what an operator reads this log for."""
+
+    def write(name: str, line: str) -> None:
+        if "[INF]" not in line:
+            view.write(name, line)
+
+    return write
 
 
 async def _stop_in_order(children: list[tuple[Child, asyncio.Task[None]]]) -> None:

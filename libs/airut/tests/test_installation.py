@@ -1,0 +1,67 @@
+import stat
+
+import pytest
+
+from airut.errors import InstallationBusy, UsageError
+from airut.installation import open_installation, read_config
+from airut_common.config.yamlfile import ConfigError
+
+GOOD = "state_dir: state\n"
+
+
+def test_a_new_installation_gets_an_id_that_stays_and_a_private_folder(tmp_path) -> None:
+    file = tmp_path / "airut.yaml"
+    file.write_text(GOOD)
+    first = open_installation(file)
+    assert first.state == tmp_path / "state"
+    assert stat.S_IMODE(first.state.stat().st_mode) == 0o700
+    assert open_installation(file).id == first.id
+    assert len(first.id) == 12
+
+
+def test_only_one_up_runs_in_a_state_folder(tmp_path) -> None:
+    file = tmp_path / "airut.yaml"
+    file.write_text(GOOD)
+    installation = open_installation(file)
+    with installation.lock(), pytest.raises(InstallationBusy, match="stop it first"), installation.lock():
+        pass
+    with installation.lock():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("dashbord: {}", "airut.yaml:1: dashbord: unknown key; did you mean `dashboard`?"),
+        ("max_concurrent: '4'", "airut.yaml:1: max_concurrent: must be a whole number"),
+        ("dashboard:\n  listen: nowhere", "airut.yaml:2: dashboard.listen:"),
+        ("repos:\n  Bad_Id:\n    address: a@b.c", "airut.yaml:2: repos.Bad_Id"),
+        ("a: [1", "is not valid YAML"),
+        ("- a", "airut.yaml:1: must hold"),
+        ("sandbox: {build_network: 'yes'}", "airut.yaml:1: sandbox.build_network:"),
+        (
+            "email:\n  hostname: x\n  relay: {host: mail.example, security: plain}",
+            "plain is accepted for a loopback host only",
+        ),
+    ],
+)
+def test_a_broken_file_names_line_field_and_the_way_out(tmp_path, text, expected) -> None:
+    file = tmp_path / "airut.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_config(file)
+    assert expected in str(caught.value)
+
+
+def test_a_missing_file_says_where_to_begin(tmp_path) -> None:
+    with pytest.raises(UsageError, match="docs/airut.example.yaml"):
+        read_config(tmp_path / "none.yaml")
+
+
+def test_a_damaged_id_is_not_replaced_in_silence(tmp_path) -> None:
+    file = tmp_path / "airut.yaml"
+    file.write_text(GOOD)
+    installation = open_installation(file)
+    (installation.state / "installation.json").write_text("{")
+    with pytest.raises(UsageError, match="damaged"):
+        open_installation(file)
