@@ -22,6 +22,7 @@ def ensure_identity(folder: Path, identity: str) -> str:
         pass
     else:
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER))
-    pair = nkeys.from_seed(bytearray(path.read_bytes().strip()))
+            seed = nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER)  # type: ignore[no-untyped-call]
+            stream.write(seed)
+    pair = nkeys.from_seed(bytearray(path.read_bytes().strip()))  # type: ignore[no-untyped-call]
     return bytes(pair.public_key).decode()

@@ -91,9 +91,9 @@ async def _list_events(
     for view in reversed(model.tasks()):
         yield ServerSentEvent(render.task_row(view), event="row")
     while (change := await page.queue.get()) is not None:
-        view = model.task(change.task)
-        if view is not None and not isinstance(change.entry, AgentOutput):
-            yield ServerSentEvent(render.task_row(view), event="row")
+        changed = model.task(change.task)
+        if changed is not None and not isinstance(change.entry, AgentOutput):
+            yield ServerSentEvent(render.task_row(changed), event="row")
 
 
 async def _task_events(
