@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from airut_egress.names import canonical_host
 from airut_egress.paths import decode_path
 from airut_egress.policy import (
+    BadPattern,
     HostPattern,
     PathPattern,
     Policy,
@@ -40,6 +41,14 @@ url_prefixes:
 """,
     "policy",
 )
+
+
+def is_pattern(text: str) -> bool:
+    try:
+        PathPattern.parse(text)
+    except BadPattern:
+        return False
+    return True
 
 
 def ask(method: str, url: str, policy: Policy = POLICY) -> tuple[str, str]:
@@ -161,6 +170,22 @@ def test_a_reason_repeats_nothing_of_the_request() -> None:
     assert "script" not in decide(facts, POLICY).reason
 
 
+@pytest.mark.parametrize(
+    "text", ["api", "/a%2fb", "/q?x=*", "/a//b", "/a/../b", "/a/.", "/a\\b", "/a\nb", "/a\x00"]
+)
+def test_a_path_pattern_that_could_never_match_is_an_error(text: str) -> None:
+    """Rows 57, 58: a rule that does nothing is told, not kept."""
+    assert not is_pattern(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "*", "/*", "/a?", "/a?b", "/x=?", "/[ab]/*", "/.well-known/*", "/a..b", "/100%", "/ü", "/a b"],
+)
+def test_path_patterns(text: str) -> None:
+    assert is_pattern(text)
+
+
 @pytest.mark.parametrize("method", ["po\ufb06", "\u017fEARCH", "G\u200bET", "PUT\x00"])
 def test_a_method_that_only_becomes_ascii_is_none_of_a_rule(method: str) -> None:
     """Row 14: `"po\ufb06".upper()` is `POST`."""
@@ -232,7 +257,7 @@ def test_the_index_finds_what_trying_every_rule_finds(host: str, patterns: list[
 
 
 PATHS = st.from_regex(r"/[ab;/.]{0,5}", fullmatch=True)
-PATH_PATTERNS = st.just("") | st.from_regex(r"/[ab*?;/.]{0,5}", fullmatch=True)
+PATH_PATTERNS = st.just("") | st.from_regex(r"/[ab*?;/.]{0,5}", fullmatch=True).filter(is_pattern)
 METHODS = st.lists(st.sampled_from(["GET", "POST"]), max_size=2)
 
 

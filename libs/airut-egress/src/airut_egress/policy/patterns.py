@@ -10,6 +10,9 @@ from airut_egress.paths import DecodedPath, without_parameters
 _WILD_LABEL = re.compile(r"[a-z0-9_*?-]+", re.ASCII)
 _WILDCARD = re.compile(r"[*?\[]")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}", re.ASCII)
+# `?` is a wildcard; followed by `name=` it was meant to begin a query (field notes 58).
+_QUERY = re.compile(r"\?[A-Za-z0-9_.-]+=", re.ASCII)
+_NEVER_MATCHED = re.compile(r"//|\\|/\.{1,2}(?:/|$)")
 
 
 class BadPattern(ValueError):
@@ -70,6 +73,13 @@ class PathPattern:
         if _ESCAPE.search(raw):
             raise BadPattern(
                 "path patterns are matched on the percent-decoded path: write the character itself"
+            )
+        if _QUERY.search(raw):
+            raise BadPattern("the query is not part of the path: end the pattern before the '?'")
+        if not raw.isprintable() or _NEVER_MATCHED.search(raw):
+            raise BadPattern(
+                "no request can match this path: control characters, backslashes, '//', '.' and '..' segments "
+                "are never allowed by a path rule"
             )
         return cls(raw, re.compile(fnmatch.translate(raw)))
 
