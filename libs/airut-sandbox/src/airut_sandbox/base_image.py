@@ -1,12 +1,8 @@
 """A small Debian image for hosts without a container registry, and for the demo and the tests."""
 
-import asyncio
-import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +10,7 @@ from airut_common import processes
 from airut_common.processes import ProcessError
 
 from .errors import BaseImageUnavailable
+from .locks import file_lock
 from .podman import Podman
 
 #: What is in it; changing a word gives the image another name.
@@ -49,7 +46,7 @@ async def ensure_base_image(podman: Podman, *, cache_dir: Path | None = None) ->
         archive = folder / f"{_DIGEST}.tar"
         if not archive.exists() and shutil.which("mmdebstrap") is None:
             return await _pull(podman)
-        async with _only_one(folder / "lock"):
+        async with file_lock(folder / "lock", timeout_seconds=_BUILD_SECONDS):
             if not await _exists(podman, REFERENCE):
                 await _build(archive)
                 await podman.run("import", "--quiet", str(archive), REFERENCE, timeout_seconds=300)
@@ -91,22 +88,3 @@ async def _build(archive: Path) -> None:
         unfinished.rename(archive)
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-@contextlib.asynccontextmanager
-async def _only_one(lock: Path) -> AsyncIterator[None]:
-    """Hold a file lock, so that processes started together build once. Waits as long as one build may take."""
-    with lock.open("w") as handle:
-        async with asyncio.timeout(_BUILD_SECONDS):
-            # Another process holds it: there is no event in this one to wait for.
-            while not _try_lock(handle.fileno()):
-                await asyncio.sleep(0.2)  # noqa: ASYNC110
-        yield
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

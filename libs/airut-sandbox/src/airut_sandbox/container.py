@@ -1,41 +1,37 @@
 """One container for one task: made, checked against what the kernel really gave, run, and gone afterwards."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+import asyncio
+import select
+import shutil
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
-from airut_common.config.models import LimitsConfig
+import structlog
 
+from airut_common.processes import ProcessError
+
+from .attach import attach_network
+from .creation import Created, create_container
+from .errors import SandboxError, SandboxRefused
 from .podman import Podman
+from .readback import Facts, differences, read_facts
+from .removal import despite_cancellation, remove_leftovers
+from .spec import Mount, SandboxSpec, check_spec
+from .streams import feed, open_reader, pump_lines, read_tail
 
-INSTALLATION_LABEL = "airut.installation"
-#: Nothing listens there: what is sent to port 53 of any address ends at the egress-proxy.
-RESOLV_CONF = "nameserver 198.18.0.1\noptions timeout:2 attempts:2\n"
+__all__ = ["Exit", "Mount", "Sandbox", "SandboxSpec", "open_sandbox", "remove_leftovers"]
 
+log = structlog.get_logger()
 
-@dataclass(frozen=True)
-class Mount:
-    """A host folder or file shown inside. `source` must exist."""
+_EXEC_SECONDS: Final = 5.0
+_TERM_SECONDS: Final = 5.0
+_END_SECONDS: Final = 30.0
 
-    source: Path
-    target: str
-    read_only: bool = False
-
-
-@dataclass(frozen=True)
-class SandboxSpec:
-    """What is asked for. `labels` must hold `airut.installation`."""
-
-    name: str
-    image: str
-    command: Sequence[str]
-    labels: Mapping[str, str]
-    workdir: str = "/workspace"
-    environment: Mapping[str, str] = field(default_factory=dict)
-    mounts: Sequence[Mount] = ()
-    limits: LimitsConfig = field(default_factory=LimitsConfig)
-    resolv_conf: str = RESOLV_CONF
+OnLine = Callable[[bytes], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -54,8 +50,21 @@ class Exit:
 class Sandbox:
     """A container whose namespaces exist; the command starts with `run`."""
 
-    name: str
-    limits_enforced: bool
+    def __init__(
+        self, podman: Podman, spec: SandboxSpec, created: Created, look: Callable[[int], Facts]
+    ) -> None:
+        self.name: Final = spec.name
+        self.pid: Final = created.pid
+        """The container's first process, as the host numbers it."""
+        self.limits_enforced: Final = created.limits_enforced
+        """Whether the kernel holds it to its limits for memory, processes and CPU."""
+        self._podman = podman
+        self._created = created
+        self._look = look
+        self._ended = asyncio.Event()
+        self._begun = False
+        self._stopping = False
+        self._closed = False
 
     async def attach_network(self, socket: Path, token: str) -> None:
         """Give the sandbox's listeners to the egress-proxy behind `socket`; also after the proxy restarted.
@@ -63,36 +72,202 @@ class Sandbox:
         Raises:
             AttachFailed: with the reason; the sandbox then has no network.
         """
-        raise NotImplementedError
+        created = self._created
+        await attach_network(
+            created.pid, user_ns=created.user_ns, net_ns=created.net_ns, socket=socket, token=token
+        )
 
-    async def run(
-        self, stdin: bytes, on_line: Callable[[bytes], Awaitable[None]], timeout_seconds: float
-    ) -> Exit:
+    async def run(self, stdin: bytes, on_line: OnLine, timeout_seconds: float) -> Exit:
         """Start the command, give it `stdin` and then end of file, and hand each line of its output (without the
-        line end) to `on_line`, in order. A line over 8 MiB is cut and ends in `CUT_MARK`.
+        line end) to `on_line`, in order. A line over 8 MiB is cut and ends in `CUT_MARK`. Can be called once. What
+        `on_line` raises ends the command and comes out here.
 
         Raises:
             SandboxRefused: the running process is not confined as asked; it was killed before it got `stdin`.
+            SandboxError: Podman could not start it.
         """
-        raise NotImplementedError
+        if self._begun or self._closed:
+            raise SandboxError("a sandbox runs its command once")
+        self._begun = True
+        if self._stopping:
+            return self._stopped()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._created.pidfd, self._note_end)
+        try:
+            return await self._run(stdin, on_line, timeout_seconds)
+        except SandboxRefused:
+            raise
+        except SandboxError:
+            # Stopped while it was starting: that is not an error of anybody.
+            if self._stopping:
+                return self._stopped()
+            raise
+        finally:
+            loop.remove_reader(self._created.pidfd)
+            await self._signal(signal.SIGKILL)
 
     async def stop(self) -> None:
         """End it: SIGTERM, SIGKILL after 5 s. Works in every state; `run` then returns with `stopped`."""
-        raise NotImplementedError
+        self._stopping = True
+        if self._begun and not self._closed:
+            await self._end()
+
+    async def close(self) -> None:
+        """Kill whatever runs and let go of the streams. `open_sandbox` calls it."""
+        if not self._closed:
+            await self._signal(signal.SIGKILL)
+            self._closed = True
+            self._ended.set()
+            self._created.close()
+
+    def _stopped(self) -> Exit:
+        return Exit(128 + signal.SIGTERM, timed_out=False, oom_killed=False, stopped=True, stderr_tail=b"")
+
+    def _note_end(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._created.pidfd)
+        self._ended.set()
+
+    async def _run(self, stdin: bytes, on_line: OnLine, timeout_seconds: float) -> Exit:
+        streams = self._created.streams
+        output, output_transport = await open_reader(streams.stdout)
+        errors, errors_transport = await open_reader(streams.stderr)
+        lines = asyncio.create_task(pump_lines(output, on_line), name="sandbox output")
+        tail = asyncio.create_task(read_tail(errors), name="sandbox errors")
+        ended = asyncio.create_task(self._ended.wait(), name="sandbox end")
+        work: tuple[asyncio.Task[object], ...] = (lines, tail, ended)
+        try:
+            timed_out = await self._until_end(stdin, work, timeout_seconds)
+            return Exit(*await self._outcome(timed_out=timed_out), stderr_tail=tail.result())
+        finally:
+            for task in work:
+                task.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
+            output_transport.close()
+            errors_transport.close()
+
+    async def _until_end(
+        self, stdin: bytes, work: tuple[asyncio.Task[object], ...], timeout_seconds: float
+    ) -> bool:
+        """Until the command is gone and all its output was handed over; answers whether its time was over."""
+        timed_out = False
+        input_transport = None
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._start()
+                input_transport = await feed(self._created.streams.stdin, stdin)
+                await asyncio.wait(work, return_when=asyncio.FIRST_EXCEPTION)
+        except TimeoutError:
+            # The command may be done and only its output still on the way.
+            timed_out = not self._ended.is_set()
+            await self._end()
+        finally:
+            # A transport that wrote everything has closed itself, and cannot be aborted any more.
+            if input_transport is not None and input_transport.get_write_buffer_size():
+                input_transport.abort()
+        _, pending = await asyncio.wait(work, timeout=_END_SECONDS, return_when=asyncio.FIRST_EXCEPTION)
+        for task in work:
+            if task.done():
+                task.result()
+        if pending:
+            raise SandboxError("the output of the sandbox did not end with it")
+        return timed_out
+
+    async def _start(self) -> None:
+        """Start, and look again: only now are the privileges of the command itself to be seen."""
+        try:
+            await self._podman.run("start", self._created.id)
+        except ProcessError as error:
+            raise SandboxError(f"the container could not be started: {error}") from error
+        try:
+            await self._wait_for_exec()
+            found = differences(self._look(self.pid), replace(self._created.expected, executed=True))
+        except OSError as error:
+            found = [f"it could not be looked at: {error}"]
+        # A process that is gone already has nothing to be compared; its number may be another's by now.
+        if found and not self._is_gone():
+            await self._signal(signal.SIGKILL)
+            raise SandboxRefused("the running sandbox is not confined as asked: " + "; ".join(found))
+
+    async def _wait_for_exec(self) -> None:
+        """Until the runtime's own process has become the command. The kernel tells nobody, so this looks."""
+        cmdline = Path(f"/proc/{self.pid}/cmdline")
+        async with asyncio.timeout(_EXEC_SECONDS):
+            while not self._is_gone() and cmdline.read_bytes() == self._created.stub:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+
+    def _is_gone(self) -> bool:
+        return bool(select.select([self._created.pidfd], [], [], 0)[0])
+
+    async def _end(self) -> None:
+        await self._signal(signal.SIGTERM)
+        if not await self._ends_within(_TERM_SECONDS):
+            await self._signal(signal.SIGKILL)
+            if not await self._ends_within(_END_SECONDS):
+                raise SandboxError("the sandbox does not end, although it was killed")
+
+    async def _ends_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _signal(self, number: signal.Signals) -> None:
+        """Signal the first process. It is first in a process namespace: when it goes, the kernel ends all others."""
+        try:
+            signal.pidfd_send_signal(self._created.pidfd, number)
+        except ProcessLookupError:
+            return
+        except PermissionError:
+            # It runs under another subordinate id; Podman may signal those.
+            await self._podman.run("kill", f"--signal={number.value}", self._created.id, check=False)
+
+    async def _outcome(self, *, timed_out: bool) -> tuple[int, bool, bool, bool]:
+        """Exit code, timed out, out of memory, stopped."""
+        try:
+            code = await self._podman.run("wait", "--interval=20ms", self._created.id)
+            oom = await self._podman.run(
+                "container", "inspect", "--format={{.State.OOMKilled}}", self._created.id
+            )
+        except ProcessError as error:
+            raise SandboxError(f"the outcome of the sandbox is not known: {error}") from error
+        stopped = self._stopping and not timed_out
+        return int(code.stdout), timed_out, oom.stdout.strip() == b"true", stopped
 
 
 @asynccontextmanager
-async def open_sandbox(podman: Podman, spec: SandboxSpec) -> AsyncIterator[Sandbox]:
+async def open_sandbox(
+    podman: Podman, spec: SandboxSpec, *, look: Callable[..., Facts] = read_facts
+) -> AsyncIterator[Sandbox]:
     """Create the container and its namespaces, and check both; removed on exit, whatever happens.
 
     Raises:
         SandboxRefused: the image or the kernel's answer is not acceptable.
         SandboxError: Podman could not make it.
     """
-    raise NotImplementedError
-    yield
+    check_spec(spec)
+    async with AsyncExitStack() as stack:
+        folder = await _make_folder(podman, spec.name)
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        # A Podman that is killed half-way leaves storage behind that it cannot name any more.
+        created = await despite_cancellation(create_container(podman, spec, folder, stack, look=look))
+        sandbox = Sandbox(podman, spec, created, look)
+        stack.push_async_callback(sandbox.close)
+        log.debug("sandbox made", sandbox=spec.name, container=created.id[:12], pid=created.pid)
+        yield sandbox
 
 
-async def remove_leftovers(podman: Podman, installation: str) -> list[str]:
-    """Remove every container labelled with this installation; answers their names."""
-    raise NotImplementedError
+async def _make_folder(podman: Podman, name: str) -> Path:
+    folder = podman.state_dir / "sandboxes" / name
+    folder.parent.mkdir(mode=0o700, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        known = await podman.run("container", "exists", name, check=False)
+        if known.returncode == 0:
+            raise SandboxError(f"there is a sandbox {name} already") from None
+        # Left by a process that was killed.
+        shutil.rmtree(folder)
+        folder.mkdir(mode=0o700)
+    return folder

@@ -16,6 +16,7 @@ from airut_common.processes import Completed, ProcessError, ProcessFailed
 
 from . import podman_config
 from .errors import PodmanUnusable
+from .seccomp import install_profile
 
 log = structlog.get_logger()
 
@@ -44,8 +45,9 @@ class Podman:
     state_dir: Path
     """Ours, mode 0700: configuration files and small per-sandbox files."""
     ulimits: tuple[str, ...]
-    has_init: bool
-    """Whether `--init` has its program; without it nobody reaps the orphans in a sandbox."""
+    init_program: Path | None
+    """What `--init` runs as process 1; without it nobody reaps the orphans in a sandbox."""
+    seccomp_profile: Path
 
     async def run(
         self, *args: str, timeout_seconds: float = 60, stdin: bytes | None = None, check: bool = True
@@ -117,8 +119,9 @@ def _configure(state_dir: Path, attempt: _Attempt) -> Podman:
         resource.getrlimit(resource.RLIMIT_NOFILE)[1], resource.getrlimit(resource.RLIMIT_NPROC)[1]
     )
     (hooks := state_dir / "hooks").mkdir(exist_ok=True)
+    init = podman_config.find_init()
     conf = state_dir / "containers.conf"
-    conf.write_text(podman_config.containers_conf(limits, hooks, attempt.runtime))
+    conf.write_text(podman_config.containers_conf(limits, hooks, attempt.runtime, init))
     env = podman_config.clean_environment(os.environ) | {
         "CONTAINERS_CONF": str(conf),
         "HOME": str(Path.home()),
@@ -139,7 +142,8 @@ def _configure(state_dir: Path, attempt: _Attempt) -> Podman:
         limits_enforced=False,
         state_dir=state_dir,
         ulimits=limits,
-        has_init=podman_config.find_init() is not None,
+        init_program=init,
+        seccomp_profile=install_profile(state_dir),
     )
 
 

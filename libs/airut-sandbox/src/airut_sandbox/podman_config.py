@@ -36,7 +36,7 @@ def _at_most(hard: int, ours: int) -> int:
     return ours if hard < 0 else min(hard, ours)
 
 
-def containers_conf(limits: tuple[str, ...], hooks_dir: Path, runtime: str | None) -> str:
+def containers_conf(limits: tuple[str, ...], hooks_dir: Path, runtime: str | None, init: Path | None) -> str:
     """Text of `containers.conf`. It replaces the host's, so no volume, hook or variable comes from there."""
     quoted = ", ".join(f'"{limit}"' for limit in limits)
     lines = [
@@ -46,6 +46,8 @@ def containers_conf(limits: tuple[str, ...], hooks_dir: Path, runtime: str | Non
         'events_logger = "none"',
         f'hooks_dir = ["{hooks_dir}"]',
     ]
+    if init is not None:
+        lines.insert(2, f'init_path = "{init}"')
     if runtime is not None:
         lines.append(f'runtime = "{runtime}"')
     return "\n".join(lines) + "\n"

@@ -1,0 +1,143 @@
+"""Enter one sandbox's network, set its rules, open its two listeners, and hand them to the egress-proxy.
+
+A program, not a module: `python -I -S attach_helper.py PID USER_NS NET_NS SOCKET`, with the message for the
+egress-proxy on standard input. Exit code 0 and the answer's line on standard output; otherwise the reason is on
+standard error. It is a process of its own because only a single-threaded one may change its user namespace, and
+it imports next to nothing because a task waits for it: `socket`, `json` and `subprocess` together take longer than
+all that it does, hence `_socket`, which CPython's `socket` is a thin layer over.
+"""
+
+import _socket as sockets
+import os
+import struct
+import sys
+
+TCP_PORT = 15001
+UDP_PORT = 15053
+MAX_ANSWER = 4096
+DEADLINE_SECONDS = 5.0
+
+# With only loopback and no route, every address has to be made local before anything can be redirected. The
+# route's type puts it into the table `local`, and `replace` lets a second attachment pass.
+LINKS = b"link set lo up\nroute replace local default dev lo\n"
+
+# One transaction: the table is emptied and filled again without a moment in between (field notes 1, 5, 6). The
+# nat chain runs before the filter chain, which therefore sees redirected packets with a loopback destination.
+# Loopback stays usable for the sandbox's own processes; what is left is told so at once instead of timing out.
+RULES = f"""
+table inet airut
+delete table inet airut
+table inet airut {{
+  chain to_proxy {{
+    type nat hook output priority -100; policy accept;
+    ip daddr 127.0.0.0/8 accept
+    meta nfproto ipv4 meta l4proto tcp redirect to :{TCP_PORT}
+    meta nfproto ipv4 udp dport 53 redirect to :{UDP_PORT}
+  }}
+  chain outgoing {{
+    type filter hook output priority 0; policy drop;
+    ct state established accept
+    ip daddr 127.0.0.0/8 accept
+    ip6 daddr ::1 accept
+    meta l4proto tcp reject with tcp reset
+    reject with icmpx type admin-prohibited
+  }}
+  chain incoming {{
+    type filter hook input priority 0; policy drop;
+    iifname "lo" accept
+  }}
+}}
+""".encode()
+
+
+class Failure(Exception):
+    """The reason, for the log of whoever started this."""
+
+
+def main(arguments: list[str]) -> None:
+    """Do it all. Whatever fails ends the program before a descriptor is handed over."""
+    pid, user_ns, net_ns, path = int(arguments[0]), int(arguments[1]), int(arguments[2]), arguments[3]
+    message = os.read(0, 65536)
+    proxy = sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM)
+    proxy.settimeout(DEADLINE_SECONDS)
+    proxy.connect(path)
+    enter(pid, user_ns, net_ns)
+    children = [spawn("ip", ["ip", "-batch", "-"], LINKS), spawn("nft", ["nft", "-f", "-"], RULES)]
+    for name, child in children:
+        wait(name, child)
+    allow_low_ports()
+    os.write(1, hand_over(proxy, message))
+
+
+def enter(pid: int, user_ns: int, net_ns: int) -> None:
+    """Join the namespaces of `pid`, but only if they are the expected ones: the number may have been reused."""
+    own_user, own_net = os.stat("/proc/self/ns/user").st_ino, os.stat("/proc/self/ns/net").st_ino  # noqa: PTH116
+    if net_ns == own_net:
+        raise Failure("the sandbox has no network namespace of its own")
+    user = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    net = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    if (os.fstat(user).st_ino, os.fstat(net).st_ino) != (user_ns, net_ns):
+        raise Failure("the sandbox is gone: its process has other namespaces now")
+    if user_ns != own_user:
+        os.setns(user, os.CLONE_NEWUSER)
+    os.setns(net, os.CLONE_NEWNET)
+
+
+def spawn(name: str, argv: list[str], text: bytes) -> tuple[str, int]:
+    """Start a program with `text` on its standard input. Both texts fit into a pipe."""
+    readable, writable = os.pipe()
+    os.write(writable, text)
+    os.close(writable)
+    child = os.posix_spawnp(name, argv, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, readable, 0)])
+    os.close(readable)
+    return name, child
+
+
+def wait(name: str, child: int) -> None:
+    """Wait for it; its complaints are on our standard error already."""
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code:
+        raise Failure(f"{name} failed with exit code {code}")
+
+
+def allow_low_ports() -> None:
+    """Let programs inside listen on port 80. A comfort: where the kernel forbids it, they cannot, and that is all."""
+    try:
+        setting = os.open("/proc/sys/net/ipv4/ip_unprivileged_port_start", os.O_WRONLY | os.O_CLOEXEC)
+        os.write(setting, b"0")
+        os.close(setting)
+    except OSError:
+        return
+
+
+def hand_over(proxy: sockets.socket, message: bytes) -> bytes:
+    """Open both listeners here, send them with the message, and return the answer's line.
+
+    The UDP socket is bound to 127.0.0.1 and not to every address: otherwise connection tracking does not turn
+    the answer's addresses back.
+    """
+    tcp = sockets.socket(sockets.AF_INET, sockets.SOCK_STREAM | sockets.SOCK_CLOEXEC)
+    # Connections that a proxy left behind when it died must not keep the next one out.
+    tcp.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
+    tcp.bind(("127.0.0.1", TCP_PORT))
+    tcp.listen(1024)
+    udp = sockets.socket(sockets.AF_INET, sockets.SOCK_DGRAM | sockets.SOCK_CLOEXEC)
+    udp.bind(("127.0.0.1", UDP_PORT))
+    rights = struct.pack("2i", tcp.fileno(), udp.fileno())
+    if proxy.sendmsg([message], [(sockets.SOL_SOCKET, sockets.SCM_RIGHTS, rights)]) != len(message):
+        raise Failure("the egress-proxy took only a part of the message")
+    answer = b""
+    while not answer.endswith(b"\n") and len(answer) < MAX_ANSWER:
+        part = proxy.recv(MAX_ANSWER)
+        if not part:
+            raise Failure("the egress-proxy closed the connection without an answer")
+        answer += part
+    return answer
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except (Failure, OSError) as error:
+        os.write(2, f"{error}\n".encode())
+        sys.exit(1)
