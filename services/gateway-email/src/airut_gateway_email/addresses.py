@@ -12,7 +12,7 @@ import idna
 _LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 #: A display name (RFC 5322 §3.4 `phrase`, with the dots that everybody writes): words and quoted strings.
-_NAME = re.compile(r"(?:[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+|\"(?:[^\"\\]|\\.)*\"|[ \t])*")
+_NAME = re.compile(r"(?:[A-Za-z0-9!#$%&'*+/=?^_`{|}~. \t-]|\"(?:[^\"\\]|\\.)*\")*")
 _MAILBOX = re.compile(r"(?P<name>[^<>]*)<(?P<address>[^<>]*)>")
 MAX_ADDRESS = 254
 MAX_FROM = 2000

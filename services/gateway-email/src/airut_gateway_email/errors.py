@@ -1,8 +1,8 @@
 """How a mail can fail to become a task. Both carry what the sending server is told.
 
-    MailError
-    ├── MailRefused   5xx: never, as it is
-    └── MailLater     4xx: not now; the sending server tries again
+MailError
+├── MailRefused   5xx: never, as it is
+└── MailLater     4xx: not now; the sending server tries again
 """
 
 import re

@@ -3,7 +3,7 @@
 import re
 
 from airut_gateway_email.rawmail import RawMail
-from airut_gateway_email.threads import message_ids
+from airut_gateway_email.threads import issued_here, message_ids
 
 _BULK = frozenset({"bulk", "list", "junk", "auto_reply"})
 
@@ -15,9 +15,9 @@ def automatic_reason(mail: RawMail, *, mail_from: str, own_author: bool, hostnam
         mail: The mail.
         mail_from: The envelope's sender; empty or `<>` is the null return path.
         own_author: Whether its author is one of our own addresses.
-        hostname: The domain of the Message-IDs that we issue.
+        hostname: The domain of the Message-IDs that we issue. It may be the users' own domain, too.
     """
-    if mail_from in ("", "<>") or mail.first("return-path") == "<>":
+    if mail_from in ("", "<>") or "<>" in mail.all("return-path"):
         return "its return path is empty, as that of a bounce"
     if own_author:
         return "it comes from an address of this installation"
@@ -33,9 +33,6 @@ def automatic_reason(mail: RawMail, *, mail_from: str, own_author: bool, hostnam
             return f"it has the header {field.name.title()} of automatic mail"
     if re.match(r"multipart/report\b", mail.first("content-type") or "", re.IGNORECASE):
         return "it is a delivery report"
-    for identifier in message_ids(mail.first("message-id")):
-        if identifier.strip("<>").rpartition("@")[2].lower() == hostname.lower():
-            return "its Message-ID was issued here"
+    if any(issued_here(identifier, hostname) for identifier in message_ids(mail.first("message-id"))):
+        return "its Message-ID was issued here"
     return None
-
-

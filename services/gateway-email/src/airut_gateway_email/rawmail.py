@@ -1,7 +1,7 @@
 """Pure: the bytes of a mail, split into header fields and body, with nothing left to interpretation.
 
-Every later step (authentication, loops, threads) reads these fields. What parsers are known to read in different ways is
-refused here instead of being repaired: bare CR and LF, NUL, 8-bit header fields, nameless lines, doubled headers.
+Every later step (authentication, loops, threads) reads these fields. What parsers are known to read in different ways
+is refused here instead of being repaired: bare CR and LF, NUL, 8-bit header fields, nameless lines, doubled headers.
 """
 
 import re

@@ -5,7 +5,9 @@ import re
 from airut_gateway_email.rawmail import RawMail
 
 _ID = re.compile(r"<[!-;=?-~]{1,240}>")
-_OURS = re.compile(r"<airut\.(?P<conversation>[a-z0-9][a-z0-9-]{0,63})\.[a-z0-9][a-z0-9-]{0,63}@(?P<host>[^>]+)>")
+_OURS = re.compile(
+    r"<airut\.(?P<conversation>[a-z0-9][a-z0-9-]{0,63})\.[a-z0-9][a-z0-9-]{0,63}@(?P<host>[^>]+)>"
+)
 _TAG = re.compile(r"\[airut:(?P<conversation>[a-z0-9][a-z0-9-]{0,63})\]")
 MAX_REFERENCES = 40
 
@@ -25,14 +27,20 @@ def message_ids(value: str | None) -> tuple[str, ...]:
     return tuple(_ID.findall(value or ""))
 
 
+def issued_here(identifier: str, hostname: str) -> str | None:
+    """The conversation of a Message-ID of ours; None when it is not ours."""
+    match = _OURS.fullmatch(identifier)
+    return match["conversation"] if match and match["host"].lower() == hostname.lower() else None
+
+
 def find_conversation(mail: RawMail, hostname: str) -> str | None:
     """The conversation this mail continues: from the ids we issued, nearest first, then from the subject."""
     parents = message_ids(mail.first("in-reply-to"))
     ancestors = message_ids(mail.first("references"))
     for identifier in (*parents, *reversed(ancestors)):
-        match = _OURS.fullmatch(identifier)
-        if match and match["host"].lower() == hostname.lower():
-            return match["conversation"]
+        conversation = issued_here(identifier, hostname)
+        if conversation is not None:
+            return conversation
     tag = _TAG.search(mail.first("subject") or "")
     return tag["conversation"] if tag else None
 
