@@ -14,7 +14,7 @@ from typing import Any, Final
 
 PROFILE: Final = Path(__file__).with_name("seccomp.json")
 
-_ARCHITECTURES: Final = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
+ARCHITECTURES: Final = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
 
 Rule = tuple[str, str, int | None, frozenset[tuple[int, int, int, str]]]
 """System call, action, errno, and its conditions (argument index, value, second value, operator)."""
@@ -53,7 +53,7 @@ def profile_differences(applied: Mapping[str, Any] | None) -> list[str]:
     default = (applied.get("defaultAction"), applied.get("defaultErrnoRet"))
     if default != ("SCMP_ACT_ERRNO", 38):
         found.append(f"seccomp: the default action is {default[0]} {default[1]}")
-    native = _ARCHITECTURES.get(platform.machine())
+    native = ARCHITECTURES.get(platform.machine())
     if native is None or applied.get("architectures") != [native]:
         found.append(f"seccomp: architectures are {applied.get('architectures')}, not only {native}")
     if applied.get("flags") or applied.get("listenerPath"):
