@@ -21,10 +21,10 @@ _BLANK_LINES = re.compile(r"\n(?:[ \t]*\n){2,}")
 
 _TAGS = frozenset(
     {
-        "a", "abbr", "address", "article", "b", "blockquote", "br", "center", "code", "dd", "del", "div", "dl", "dt", "em",
-        "font", "footer", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "i", "ins", "kbd", "li", "main", "ol", "p",
-        "pre", "q", "s", "samp", "section", "small", "span", "strike", "strong", "sub", "sup", "table", "tbody", "td",
-        "tfoot", "th", "thead", "tr", "tt", "u", "ul", "var",
+        "a", "abbr", "address", "article", "b", "blockquote", "br", "center", "code", "dd", "del", "div", "dl", "dt",
+        "em", "font", "footer", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "i", "ins", "kbd", "li", "main",
+        "ol", "p", "pre", "q", "s", "samp", "section", "small", "span", "strike", "strong", "sub", "sup", "table",
+        "tbody", "td", "tfoot", "th", "thead", "tr", "tt", "u", "ul", "var",
     }
 )  # fmt: skip
 _DROPPED_WITH_CONTENT = frozenset(

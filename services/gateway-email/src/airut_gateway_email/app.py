@@ -1,0 +1,144 @@
+"""The wiring: configuration, secrets, SMTP listener, reply consumer."""
+
+import asyncio
+import time
+
+import structlog
+
+from airut_common.bus.topology import EMAIL_REPLIES
+from airut_common.config.models import EmailConfig
+from airut_common.config.store import WatchedConfig, watch_config
+from airut_common.contracts.v1 import Reply
+from airut_common.lifecycle import Service
+from airut_common.sealed import ServiceKey, watch_secrets
+from airut_gateway_email.handlers import ReplyHandler
+from airut_gateway_email.intake import Intake
+from airut_gateway_email.ledger import SentLedger
+from airut_gateway_email.recipients import find_recipient
+from airut_gateway_email.refusals import RefusalReporter
+from airut_gateway_email.sender_auth import Resolver
+from airut_gateway_email.smtp_in import SmtpListener, SmtpRules, SmtpSettings
+from airut_gateway_email.smtp_out import Relay
+from airut_gateway_email.tls import CertificateStore
+
+NAME = "gateway-email"
+DRAIN_SECONDS = 4.0
+REPLIES_AT_ONCE = 4
+
+log = structlog.get_logger()
+
+
+async def run(service: Service) -> None:
+    """Take mail in and send replies until the service is asked to stop.
+
+    Raises:
+        OSError: the configured address cannot be listened on, or its certificate cannot be read.
+    """
+
+    async def problem(text: str) -> None:
+        await service.report("error", "config_invalid", text)
+
+    stack = service.exit_stack
+    config = await stack.enter_async_context(watch_config(service.bus, on_problem=problem))
+    key = ServiceKey.load_or_create(service.settings.state_dir / "service.key")
+    secrets = await stack.enter_async_context(watch_secrets(service.bus, NAME, key))
+    live = LiveSettings(config)
+    await live.follow_resolver()
+    intake = Intake(
+        service.bus, email=lambda: live.email, repos=lambda: config.repos, resolver=lambda: live.resolver
+    )
+    rules = SmtpRules(
+        settings=live.smtp,
+        recipient=lambda address: find_recipient(address, config.repos),
+        accept=intake.accept,
+        refused=RefusalReporter(service.report, time.monotonic),
+    )
+    replies = ReplyHandler(
+        service.bus,
+        Relay(lambda: live.email.relay, lambda name: secrets.get(None, name)),
+        SentLedger(service.settings.state_dir / "sent-replies"),
+        hostname=lambda: live.email.hostname,
+        report=service.report,
+    )
+    service.spawn("replies", service.bus.consume(EMAIL_REPLIES, Reply, replies, concurrency=REPLIES_AT_ONCE))
+    try:
+        await _serve(service, config, live, rules)
+    finally:
+        await replies.finish(DRAIN_SECONDS)
+
+
+class LiveSettings:
+    """The mail configuration as it is now, and what is built from it."""
+
+    def __init__(self, config: WatchedConfig) -> None:
+        self._config = config
+        self._certificates = CertificateStore()
+        self._last: EmailConfig | None = None
+        self.resolver = Resolver()
+        self._resolver_at: str | None = None
+
+    @property
+    def email(self) -> EmailConfig:
+        """The present settings; the last ones, should the channel have been taken out of the configuration.
+
+        Raises:
+            LookupError: there never were any.
+        """
+        self._last = self._config.server.email or self._last
+        if self._last is None:
+            raise LookupError("the configuration has no email section")
+        return self._last
+
+    def smtp(self) -> SmtpSettings:
+        """What the next connection works with."""
+        email = self.email
+        return SmtpSettings(email.hostname, email.max_message_bytes, self._certificates.context(email.tls))
+
+    async def follow_resolver(self) -> None:
+        """Use the configured DNS server.
+
+        Raises:
+            OSError: its name cannot be resolved.
+        """
+        wanted = self.email.authentication.resolver
+        if wanted != self._resolver_at:
+            self.resolver, self._resolver_at = await Resolver.at(wanted), wanted
+
+
+async def _serve(service: Service, config: WatchedConfig, live: LiveSettings, rules: SmtpRules) -> None:
+    """Listen; again at another address when the configuration says so. Everything else takes effect by itself."""
+    listener, listen = await _open(service, live, rules)
+    stopping = asyncio.ensure_future(service.stopping.wait())
+    try:
+        while not stopping.done():
+            changed = asyncio.ensure_future(config.wait_changed())
+            await asyncio.sleep(
+                0
+            )  # it watches from here on, so that no change is missed while the last one is applied
+            await _follow_change(service, live)
+            if live.email.listen != listen:
+                await listener.close(DRAIN_SECONDS)
+                listener, listen = await _open(service, live, rules)
+            await asyncio.wait({changed, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            changed.cancel()
+    finally:
+        stopping.cancel()
+        await listener.close(DRAIN_SECONDS)
+
+
+async def _open(service: Service, live: LiveSettings, rules: SmtpRules) -> tuple[SmtpListener, str]:
+    live.smtp()  # a certificate that cannot be read should be said now, not at the first connection
+    listen = live.email.listen
+    host, _, port = listen.rpartition(":")
+    listener = SmtpListener(rules)
+    address = await listener.start(host.strip("[]"), int(port))
+    await service.ready({"smtp": address})
+    return listener, listen
+
+
+async def _follow_change(service: Service, live: LiveSettings) -> None:
+    try:
+        await live.follow_resolver()
+        live.smtp()
+    except OSError as error:
+        await service.report("error", "config_invalid", f"the new mail settings cannot be used: {error}")

@@ -1,0 +1,112 @@
+"""Bus message in, mail out."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Protocol
+
+import structlog
+
+from airut_common.bus import Bus, BusUnavailable, Reject, Retry
+from airut_common.contracts.v1 import Reply
+from airut_gateway_email.addresses import BadAddress
+from airut_gateway_email.ledger import SentLedger
+from airut_gateway_email.refusals import Report
+from airut_gateway_email.replies import AttachedFile, OutgoingMail, build_reply
+from airut_gateway_email.smtp_out import SendFailed, SendRefused
+
+WITHOUT_FILES = "The attached files were left out: the mail server does not take a mail of that size."
+
+AFTER_STOP = timedelta(seconds=1)
+
+log = structlog.get_logger()
+
+
+class MailSender(Protocol):
+    """`Relay`."""
+
+    def send(self, mail: OutgoingMail) -> Awaitable[None]:
+        """Returns when the mail is taken; raises `SendFailed` or `SendRefused`."""
+
+
+class ReplyHandler:
+    """Sends each reply once."""
+
+    def __init__(
+        self, bus: Bus, relay: MailSender, ledger: SentLedger, *, hostname: Callable[[], str], report: Report
+    ) -> None:
+        self._bus = bus
+        self._relay = relay
+        self._ledger = ledger
+        self._hostname = hostname
+        self._report = report
+        self._stopping = False
+        self._running = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def __call__(self, reply: Reply) -> None:
+        """Return acknowledges the reply.
+
+        Raises:
+            Retry: the relay or the object store is away, or the service is about to stop.
+            Reject: the reply can never be sent.
+        """
+        if self._stopping:
+            raise Retry("the gateway stops", AFTER_STOP)
+        self._running += 1
+        self._idle.clear()
+        try:
+            await self._handle(reply)
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._idle.set()
+
+    async def finish(self, timeout_seconds: float) -> None:
+        """Begin no further sending and wait for what is under way: cut off now, it might go out twice."""
+        self._stopping = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                await self._idle.wait()
+
+    async def _handle(self, reply: Reply) -> None:
+        if reply.id in self._ledger:
+            log.info("reply_already_sent", reply=reply.id)
+            return
+        try:
+            files, notes = await self._files(reply)
+            await self._send(reply, files, notes)
+        except (SendFailed, BusUnavailable) as error:
+            after = self._ledger.next_try(reply.id)
+            await self._report("warning", "reply_delayed", f"reply {reply.id} waits: {error}", reply.repo)
+            raise Retry(str(error), after) from error
+        except (SendRefused, BadAddress) as error:
+            await self._report(
+                "error", "reply_refused", f"reply {reply.id} cannot be sent: {error}", reply.repo
+            )
+            raise Reject(str(error)) from error
+        self._ledger.sent(reply.id)
+        log.info("reply_sent", reply=reply.id, repo=reply.repo)
+
+    async def _send(self, reply: Reply, files: list[AttachedFile], notes: list[str]) -> None:
+        try:
+            await self._relay.send(build_reply(reply, self._hostname(), files, notes))
+        except SendRefused as error:
+            if not (error.too_large and files):
+                raise
+            # An answer without its files is worth more than no answer.
+            await self._relay.send(build_reply(reply, self._hostname(), [], [*notes, WITHOUT_FILES]))
+
+    async def _files(self, reply: Reply) -> tuple[list[AttachedFile], list[str]]:
+        files: list[AttachedFile] = []
+        notes: list[str] = []
+        for ref in reply.attachments:
+            try:
+                data = await self._bus.get_blob(ref)
+            except LookupError:
+                notes.append(f"The file {ref.name} is no longer in the store and could not be attached.")
+            else:
+                files.append(AttachedFile(ref.name, ref.media_type, data))
+        return files, notes

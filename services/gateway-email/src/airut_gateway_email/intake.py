@@ -1,0 +1,162 @@
+"""One mail on its way in: form, author, permission, content, object store, bus. Whatever is wrong is a `MailError`."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from email.utils import getaddresses
+
+import structlog
+
+from airut_common.bus import Bus, BusUnavailable
+from airut_common.config.models import EmailConfig, RepoConfig
+from airut_common.contracts.v1 import TaskRequest, utc_now
+from airut_common.contracts.v1.subjects import task_requested
+from airut_gateway_email.addresses import Address, BadAddress, parse_address, parse_from
+from airut_gateway_email.errors import MailLater, MailRefused
+from airut_gateway_email.loops import automatic_reason
+from airut_gateway_email.mail import IncomingMail, read_mail
+from airut_gateway_email.rates import PER_CONVERSATION, PER_SENDER, RateCap
+from airut_gateway_email.rawmail import RawMail, parse_raw_mail
+from airut_gateway_email.recipients import Recipient, is_ours
+from airut_gateway_email.requests import Arrival, Understood, build_request
+from airut_gateway_email.sender_auth import Envelope, Proof, Resolver, authenticate, read_trusted_header
+from airut_gateway_email.sender_auth.allowlist import matching_rule
+from airut_gateway_email.threads import find_conversation
+
+AUTHENTICATION_SECONDS = 40.0
+AT_ONCE = 4
+"""Mails whose signatures are checked or whose parts are decoded at the same moment."""
+
+log = structlog.get_logger()
+
+
+class Intake:
+    """Turns mails into task requests. Reads the configuration anew for each mail."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        *,
+        email: Callable[[], EmailConfig],
+        repos: Callable[[], Mapping[str, RepoConfig]],
+        resolver: Callable[[], Resolver],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._bus = bus
+        self._email = email
+        self._repos = repos
+        self._resolver = resolver
+        self._at_once = asyncio.Semaphore(AT_ONCE)
+        self._per_sender = RateCap(PER_SENDER, clock)
+        self._per_conversation = RateCap(PER_CONVERSATION, clock)
+
+    async def accept(self, arrival: Arrival) -> str:
+        """Store a mail as a task request; returns the request's id once JetStream has it.
+
+        Raises:
+            MailRefused: the mail will never be one.
+            MailLater: it cannot be judged or stored now.
+        """
+        mail = parse_raw_mail(arrival.data)
+        author = _author(mail)
+        config = self._repo(arrival.recipient)
+        self._refuse_automatic(mail, author, arrival.envelope)
+        async with self._at_once:
+            proof = await self._prove(mail, author, arrival)
+            rule = matching_rule(author, config.senders)
+            if rule is None:
+                raise MailRefused(f"{author} is not on the sender list of {arrival.recipient.address}")
+            if proof.method == "dmarc":
+                _require_addressed(mail, config)
+            content = await asyncio.to_thread(read_mail, mail)
+        conversation = find_conversation(mail, self._email().hostname)
+        self._count(author, conversation)
+        request = build_request(arrival, Understood(mail, author, proof, rule, content, conversation))
+        await self._publish(await self._with_files(request, content))
+        log.info("mail_accepted", request=request.id, repo=request.repo, sender=request.sender)
+        return request.id
+
+    def _repo(self, recipient: Recipient) -> RepoConfig:
+        config = self._repos().get(recipient.repo)
+        if config is None:
+            raise MailRefused(f"there is no such recipient as {recipient.address} any more", status="5.1.1")
+        return config
+
+    def _refuse_automatic(self, mail: RawMail, author: Address, envelope: Envelope) -> None:
+        reason = automatic_reason(
+            mail,
+            mail_from=envelope.mail_from,
+            own_author=is_ours(author, self._repos().values()),
+            hostname=self._email().hostname,
+        )
+        if reason is not None:
+            raise MailRefused(f"automatic mail is not accepted: {reason}")
+
+    async def _prove(self, mail: RawMail, author: Address, arrival: Arrival) -> Proof:
+        settings = self._email().authentication
+        if settings.mode == "trusted-header":
+            return read_trusted_header(
+                mail,
+                author.domain,
+                arrival.envelope.peer,
+                authserv_id=settings.authserv_id or "",
+                networks=settings.peers,
+            )
+        try:
+            async with asyncio.timeout(AUTHENTICATION_SECONDS):
+                return await authenticate(
+                    mail,
+                    author,
+                    arrival.envelope,
+                    self._resolver(),
+                    now=arrival.received_at,
+                    allow_policy_none=settings.allow_policy_none,
+                )
+        except TimeoutError:
+            raise MailLater("the author could not be checked in time; try again later") from None
+
+    def _count(self, author: Address, conversation: str | None) -> None:
+        if not self._per_sender.take(str(author)):
+            raise MailLater(f"{author} has sent too many mails this hour", code=450, status="4.7.1")
+        if conversation is not None and not self._per_conversation.take(conversation):
+            raise MailLater("this conversation has too many mails this hour", code=450, status="4.7.1")
+
+    async def _with_files(self, request: TaskRequest, content: IncomingMail) -> TaskRequest:
+        try:
+            blobs = [
+                await self._bus.put_blob(file.data, name=file.name, media_type=file.media_type)
+                for file in content.attachments
+            ]
+        except BusUnavailable as error:
+            raise _not_stored(error) from error
+        return request.model_copy(update={"attachments": tuple(blobs), "accepted_at": utc_now()})
+
+    async def _publish(self, request: TaskRequest) -> None:
+        try:
+            await self._bus.publish(task_requested(request.repo), request, msg_id=request.id)
+        except BusUnavailable as error:
+            raise _not_stored(error) from error
+
+
+def _author(mail: RawMail) -> Address:
+    try:
+        return parse_from(mail.first("from") or "")
+    except BadAddress as error:
+        raise MailRefused(f"the From header must name exactly one author: {error}", status="5.6.0") from None
+
+
+def _require_addressed(mail: RawMail, config: RepoConfig) -> None:
+    """A genuinely signed mail to somebody else, replayed to us, is no instruction."""
+    named = getaddresses([mail.first("to") or "", mail.first("cc") or ""])
+    for _, text in named:
+        try:
+            if is_ours(parse_address(text), [config]):
+                return
+        except BadAddress:
+            continue
+    raise MailRefused(f"the mail must name {config.address} in To or Cc")
+
+
+def _not_stored(error: BusUnavailable) -> MailLater:
+    log.warning("mail_not_stored", reason=str(error))
+    return MailLater("the mail cannot be stored at the moment; try again later", status="4.3.0")

@@ -1,0 +1,170 @@
+"""Pure: a reply from the bus -> a mail. What an agent wrote is hostile: to headers, terminals and mail programs."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.headerregistry import Address as MailboxHeader
+from email.message import EmailMessage, MIMEPart
+from email.policy import SMTP, EmailPolicy
+from email.utils import format_datetime
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from airut_common.contracts.v1 import Outcome, Reply, Usage
+from airut_gateway_email.addresses import parse_address
+from airut_gateway_email.markdown import markdown_to_html
+from airut_gateway_email.threads import issue_message_id, message_ids, subject_tag
+from airut_gateway_email.visible import clean_text
+
+MAX_SUBJECT = 200
+MAX_NAME = 200
+_RE = re.compile(r"^(?:re|aw|sv|antw)\s*:\s*", re.IGNORECASE)
+_TYPE = re.compile(r"([a-z0-9!#$&^_.+-]{1,60})/([a-z0-9!#$&^_.+-]{1,60})")
+_ID_HEADERS = frozenset({"in-reply-to", "references", "message-id"})
+_HEADLINES: dict[Outcome, str] = {
+    "done": "",
+    "failed": "The task failed.",
+    "stopped": "The task was stopped.",
+    "timed_out": "The task took too long and was ended.",
+    "interrupted": "The task was interrupted and could not be resumed.",
+    "refused": "The task was not started.",
+}
+
+
+class _ReplyPolicy(EmailPolicy):
+    """`email.policy.SMTP`, but message ids are folded between ids: the standard one encodes long ids as words,
+    and then no mail program finds the thread."""
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        if name.lower() in _ID_HEADERS:
+            return f"{name}: {'\r\n '.join(str(value).split())}\r\n".encode("ascii")
+        return super().fold_binary(name, value)
+
+
+_POLICY = _ReplyPolicy(linesep=SMTP.linesep, raise_on_defect=False)
+_templates = Environment(
+    loader=PackageLoader("airut_gateway_email"),
+    autoescape=select_autoescape(["html"]),
+    undefined=StrictUndefined,
+    keep_trailing_newline=True,
+)
+
+
+@dataclass(frozen=True)
+class AttachedFile:
+    """A file to send along."""
+
+    name: str
+    media_type: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class OutgoingMail:
+    """Ready for the relay."""
+
+    sender: str
+    recipient: str
+    message_id: str
+    data: bytes
+
+
+def build_reply(
+    reply: Reply, hostname: str, files: Sequence[AttachedFile], notes: Sequence[str]
+) -> OutgoingMail:
+    """The mail that answers a task.
+
+    Args:
+        reply: The reply.
+        hostname: Domain of our Message-IDs.
+        files: What of the reply's attachments could be read.
+        notes: Shown after the reply's own notes.
+
+    Raises:
+        BadAddress: the route names something that is no address.
+    """
+    route = reply.route
+    recipient, sender = parse_address(route.recipient), parse_address(route.from_address)
+    message = EmailMessage(policy=_POLICY)
+    message["From"] = MailboxHeader(f"Airut {reply.repo}", addr_spec=str(sender))
+    message["To"] = str(recipient)
+    message["Subject"] = reply_subject(route.subject)
+    message["Date"] = format_datetime(reply.created_at)
+    message_id = issue_message_id(reply.conversation, reply.id, hostname)
+    message["Message-ID"] = message_id
+    parent = message_ids(route.in_reply_to)[:1]
+    if parent:
+        message["In-Reply-To"] = parent[0]
+    references = message_ids(" ".join(route.references)) or parent
+    if references:
+        message["References"] = " ".join(references)
+    message["Auto-Submitted"] = "auto-replied"  # RFC 3834 §3.1.7
+    message["X-Auto-Response-Suppress"] = "All"
+    text, html = _render(reply, [*reply.notes, *notes])
+    message.set_content(text, cte="quoted-printable")
+    message.add_alternative(html, subtype="html", cte="quoted-printable")
+    for file in files:
+        _attach(message, file)
+    return OutgoingMail(str(sender), str(recipient), message_id, message.as_bytes())
+
+
+def reply_subject(subject: str) -> str:
+    """`Re:` once, on one line, without control characters."""
+    line = " ".join(clean_text(subject).split())
+    while stripped := _RE.match(line):
+        line = line[stripped.end() :]
+    return f"Re: {line[:MAX_SUBJECT] or 'your mail'}"
+
+
+def _attach(message: EmailMessage, file: AttachedFile) -> None:
+    match = _TYPE.fullmatch(file.media_type.lower())
+    kind, subtype = (match[1], match[2]) if match else ("application", "octet-stream")
+    if kind in ("multipart", "message", "text"):
+        # Sent as they are: a text's line ends and character set are the agent's, not ours to convert.
+        kind, subtype = ("application", "octet-stream") if kind != "text" else (kind, subtype)
+    name = " ".join(clean_text(file.name).split()).replace("/", "_").replace("\\", "_")[:MAX_NAME] or "file"
+    message.add_attachment(file.data, maintype=kind, subtype=subtype, filename=name)
+    part = _last_part(message)
+    if kind == "text":
+        part.set_param("charset", "utf-8")
+
+
+def _last_part(message: EmailMessage) -> MIMEPart:
+    *_, last = message.iter_attachments()
+    return last
+
+
+def _render(reply: Reply, notes: Sequence[str]) -> tuple[str, str]:
+    text = clean_text(reply.text) or "(The agent said nothing.)"
+    values = {
+        "headline": _HEADLINES[reply.outcome],
+        "text": text,
+        "notes": [" ".join(clean_text(note).split()) for note in notes],
+        "summary": f"Airut · {reply.repo}{_usage(reply.usage)}",
+        "hint": f"Answer this mail to continue, or put {subject_tag(reply.conversation)} in the subject of a new one.",
+    }
+    plain = _templates.get_template("reply.txt").render(values)
+    return plain, _templates.get_template("reply.html").render(values, html=Markup(markdown_to_html(text)))  # noqa: S704  sanitised by nh3
+
+
+def _usage(usage: Usage | None) -> str:
+    """`· 1 min 5 s · 7 turns · $0.12`, as far as known."""
+    if usage is None:
+        return ""
+    parts = [duration(usage.duration_seconds)]
+    if usage.turns is not None:
+        parts.append(f"{usage.turns} turn{'' if usage.turns == 1 else 's'}")
+    if usage.cost_usd is not None:
+        parts.append(f"${usage.cost_usd:.2f}")
+    return "".join(f" · {part}" for part in parts)
+
+
+def duration(seconds: float) -> str:
+    """`8 s`, `1 min 5 s`, `2 h 3 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

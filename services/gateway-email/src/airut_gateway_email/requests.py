@@ -1,0 +1,102 @@
+"""Pure: an understood mail -> the task request that goes on the bus."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from airut_common.contracts.v1 import EmailEvidence, EmailRoute, TaskRequest
+from airut_gateway_email.addresses import Address
+from airut_gateway_email.errors import MailRefused
+from airut_gateway_email.mail import IncomingMail
+from airut_gateway_email.quotes import drop_quoted_reply
+from airut_gateway_email.rawmail import RawMail
+from airut_gateway_email.recipients import Recipient
+from airut_gateway_email.sender_auth import Envelope, Proof
+from airut_gateway_email.threads import references_for_answer
+
+MAX_TEXT_CHARACTERS = 512 * 1024
+MAX_REQUEST_BYTES = 900 * 1024
+"""A message on the bus has 1 MiB at most."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A mail as the SMTP session delivered it."""
+
+    envelope: Envelope
+    recipient: Recipient
+    data: bytes
+    received_at: datetime
+
+
+@dataclass(frozen=True)
+class Understood:
+    """What was found out about a mail."""
+
+    mail: RawMail
+    author: Address
+    proof: Proof
+    rule: str
+    """The entry of the sender list that matched."""
+    content: IncomingMail
+    conversation: str | None
+
+
+def build_request(arrival: Arrival, found: Understood) -> TaskRequest:
+    """The request, without its attachments.
+
+    Raises:
+        MailRefused: its text is too long for the bus.
+    """
+    recipient, author = arrival.recipient, str(found.author)
+    text = drop_quoted_reply(found.content.text, recipient.address)
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise _too_long()
+    in_reply_to, references = references_for_answer(found.mail)
+    request = TaskRequest(
+        id=request_id(recipient.repo, found.author, found.mail, found.proof),
+        repo=recipient.repo,
+        channel="email",
+        conversation=found.conversation,
+        sender=author,
+        evidence=EmailEvidence(
+            method=found.proof.method, domain=found.proof.domain, detail=found.proof.detail, rule=found.rule
+        ),
+        subject=found.content.subject,
+        text=text,
+        model=recipient.model,
+        # Back to the proven author alone, whatever Reply-To and Cc say (row 52).
+        route=EmailRoute(
+            recipient=author,
+            from_address=recipient.address,
+            subject=found.content.subject,
+            in_reply_to=in_reply_to,
+            references=references,
+        ),
+        received_at=arrival.received_at,
+    )
+    if len(request.encode()) > MAX_REQUEST_BYTES:
+        raise _too_long()
+    return request
+
+
+def request_id(repo: str, author: Address, mail: RawMail, proof: Proof) -> str:
+    """32 hex digits, the same for each delivery of the same mail, whatever path it took.
+
+    Of Message-ID and Date only what the author's signature covers counts, so that a replayed mail cannot become a new
+    one by another Message-ID.
+    """
+    names = [name for name in ("message-id", "date") if proof.signed is None or name in proof.signed]
+    covered = [mail.first(name) or "" for name in names or ["message-id", "date"]]
+    parts = [repo, str(author), *covered, hashlib.sha256(mail.body).hexdigest()]
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode()
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()[:32]
+
+
+def _too_long() -> MailRefused:
+    return MailRefused(
+        "the text of the mail is too long; send it as an attached file", code=552, status="5.3.4"
+    )
