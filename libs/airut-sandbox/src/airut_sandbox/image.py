@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import structlog
 
-from airut_common.processes import ProcessError, ProcessFailed, ProcessTimedOut
+from airut_common.processes import ProcessError
 from airut_sandbox.errors import SandboxError
+from airut_sandbox.image_build import BuildFailed, podman_build
 from airut_sandbox.overlay import OVERLAY_FILES, Overlay, git_config, overlay_files
 from airut_sandbox.podman import Podman
 from airut_sandbox.tree_hash import hash_parts, hash_tree
@@ -31,7 +32,6 @@ _log = structlog.get_logger()
 
 #: Raised when the way images are made changes, so that old ones are not taken for new ones.
 _RECIPE = "1"
-_OUTPUT_TAIL_BYTES = 4_000
 _INSPECT_SECONDS = 60
 _DOCKERFILE = "Dockerfile"
 _SHOWN_DOCKERFILE = ".airut/container/Dockerfile"
@@ -184,23 +184,12 @@ async def _build(build: _Build) -> ImageRef:
 async def _podman_build(build: _Build, arguments: Sequence[str], end: float) -> None:
     left = max(end - asyncio.get_running_loop().time(), 0.001)
     try:
-        await build.podman.run("build", *arguments, timeout_seconds=left)
-    except ProcessTimedOut as error:
-        reason = f"building {_SHOWN_DOCKERFILE} took longer than {build.timeout_seconds:g} seconds"
-        raise ImageBuildFailed(reason, "") from error
-    except ProcessFailed as error:
-        tail = _tail(error.completed.stdout + error.completed.stderr)
-        raise ImageBuildFailed(f"building {_SHOWN_DOCKERFILE} failed", tail) from error
+        await podman_build(build.podman, arguments, timeout_seconds=left)
+    except BuildFailed as error:
+        what = f"took longer than {build.timeout_seconds:g} seconds" if error.timed_out else "failed"
+        raise ImageBuildFailed(f"building {_SHOWN_DOCKERFILE} {what}", error.tail) from error
     except ProcessError as error:
         raise ImageBuildFailed(f"building {_SHOWN_DOCKERFILE} failed ({error})", "") from error
-
-
-def _tail(output: bytes) -> str:
-    """The end of a build's output: whole lines where possible, no control characters but line ends."""
-    text = output[-_OUTPUT_TAIL_BYTES:].decode("utf-8", "replace")
-    if len(output) > _OUTPUT_TAIL_BYTES:
-        text = text.partition("\n")[2] or text
-    return "".join(character for character in text if character == "\n" or character.isprintable()).strip()
 
 
 def _label_options(labels: Mapping[str, str]) -> list[str]:

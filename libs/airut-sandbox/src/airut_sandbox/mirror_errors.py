@@ -18,6 +18,8 @@ class MirrorError(SandboxError):
         self.problem: MirrorProblem = problem
 
 
+_URL = re.compile(r"\S+://\S+")
+
 #: First match decides. The texts are git's and libcurl's under LC_ALL=C.
 _KNOWN: tuple[tuple[str, MirrorProblem, str], ...] = (
     (r"Could not resolve (host|proxy)", "unreachable", "the host name is unknown"),
@@ -27,11 +29,7 @@ _KNOWN: tuple[tuple[str, MirrorProblem, str], ...] = (
         "timed-out",
         "it does not answer",
     ),
-    (
-        r"certificate|SSL_ERROR|gnutls_handshake|TLS",
-        "unreachable",
-        "its TLS certificate could not be verified",
-    ),
+    (r"certificate|handshake", "unreachable", "its TLS certificate could not be verified"),
     (r"redirect|returned error: 30\d", "unreachable", "it answers with a redirect; configure the final URL"),
     (r"Authentication failed|could not read (Username|Password)", "refused", "it refused our credentials"),
     (r"returned error: (401|403|407)|HTTP code 407", "refused", "it refused our credentials"),
@@ -57,13 +55,13 @@ _KNOWN: tuple[tuple[str, MirrorProblem, str], ...] = (
 
 def explain(where: str, stderr: str) -> MirrorError:
     """A MirrorError for git's error text about the host `where`."""
+    text = _URL.sub("<url>", stderr)  # a repository named "redirect" is not one
     for pattern, problem, reason in _KNOWN:
-        if re.search(pattern, stderr):
+        if re.search(pattern, text):
             return MirrorError(problem, f"{where}: {reason}")
-    return MirrorError("broken", f"{where}: git failed ({_last_line(stderr)})")
+    return MirrorError("broken", f"{where}: git failed ({_last_line(text)})")
 
 
-def _last_line(stderr: str) -> str:
-    lines = [line for line in stderr.splitlines() if line.strip()]
-    text = re.sub(r"\S+://\S+", "<url>", lines[-1]) if lines else "without a word"
-    return re.sub(r"[^\x20-\x7e]", "?", text)[:200]
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return re.sub(r"[^\x20-\x7e]", "?", lines[-1])[:200] if lines else "without a word"

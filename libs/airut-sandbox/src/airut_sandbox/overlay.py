@@ -13,7 +13,8 @@ GIT_CONFIG_PATH = "/etc/airut/gitconfig"
 _CONTAINERFILE = b"""\
 ARG AIRUT_REPO_IMAGE
 FROM ${AIRUT_REPO_IMAGE}
-USER root
+# By number: an image may have no user names.
+USER 0:0
 COPY ca.pem gitconfig /etc/airut/
 COPY trust.sh /etc/airut/trust.sh
 RUN ["/bin/sh", "/etc/airut/trust.sh"]

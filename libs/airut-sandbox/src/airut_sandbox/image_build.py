@@ -1,0 +1,98 @@
+"""`podman build` with a deadline that leaves nothing running, and a bounded memory of what it said."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Sequence
+
+from airut_common.processes import ProcessError
+from airut_sandbox import build_guard
+from airut_sandbox.podman import Podman
+
+_TAIL_BYTES = 4_000
+_CHUNK_BYTES = 64 * 1024
+#: More than the guard itself takes to end everything.
+_GUARD_SECONDS = 60
+
+
+class BuildFailed(Exception):
+    """A non-zero exit code or the end of the time. `tail` is the end of the output, safe to show."""
+
+    def __init__(self, tail: str, *, timed_out: bool) -> None:
+        super().__init__("timed out" if timed_out else "failed")
+        self.tail = tail
+        self.timed_out = timed_out
+
+
+async def podman_build(podman: Podman, arguments: Sequence[str], *, timeout_seconds: float) -> None:
+    """Run `podman build ARGUMENTS`. A cancelled caller takes the build with it.
+
+    Raises:
+        BuildFailed: it failed, or took longer than `timeout_seconds`.
+    """
+    process = await _start(podman, arguments)
+    assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are pipes
+    tail = _Tail()
+    timed_out = False
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            await tail.read(process.stdout)
+            await process.wait()
+    except TimeoutError:
+        timed_out = True
+    finally:
+        process.stdin.close()  # tells the guard to end whatever still runs
+        await _finish(process, tail, process.stdout)
+    if timed_out or process.returncode != 0:
+        raise BuildFailed(tail.text(), timed_out=timed_out)
+
+
+async def _start(podman: Podman, arguments: Sequence[str]) -> asyncio.subprocess.Process:
+    guarded = [sys.executable, "-I", build_guard.__file__, *podman.argv, "build", *arguments]
+    # In the user namespace of the build, the guard may also end what runs under subordinate ids.
+    argv = [*podman.argv, "unshare", *guarded] if podman.rootless else guarded
+    try:
+        return await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=dict(podman.env),
+            cwd=podman.state_dir,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ProcessError(f"{argv[0]} could not be started: {error.strerror}") from None
+
+
+async def _finish(process: asyncio.subprocess.Process, tail: "_Tail", output: asyncio.StreamReader) -> None:
+    try:
+        async with asyncio.timeout(_GUARD_SECONDS):
+            await tail.read(output)
+            await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+class _Tail:
+    """The last bytes of an output of any length."""
+
+    def __init__(self) -> None:
+        self._data = b""
+        self._cut = False
+
+    async def read(self, stream: asyncio.StreamReader) -> None:
+        while part := await stream.read(_CHUNK_BYTES):
+            self._cut = self._cut or len(self._data) + len(part) > _TAIL_BYTES
+            self._data = (self._data + part)[-_TAIL_BYTES:]
+
+    def text(self) -> str:
+        """Whole lines where possible, no control characters but line ends."""
+        text = self._data.decode("utf-8", "replace")
+        if self._cut:
+            text = text.partition("\n")[2] or text
+        return "".join(
+            character for character in text if character == "\n" or character.isprintable()
+        ).strip()

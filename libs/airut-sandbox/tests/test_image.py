@@ -1,0 +1,281 @@
+"""Images on real Podman. Field-notes rows 46, 65, 66, 73."""
+
+import asyncio
+import contextlib
+import secrets
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from airut_sandbox import build_guard
+from airut_sandbox.image import ImageBuildFailed, ImageRef, ImageRefused, Overlay, ensure_image, git_config
+from airut_sandbox.podman import Podman, probe_podman
+from airut_sandbox.testing.tiny_image import import_tiny_image
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+OVERLAY = Overlay(
+    b"-----OUR CA-----\n",
+    git_config(credential_variables={}, user_name="Airut", user_email="a@airut.example"),
+)
+DOCKERFILE = "ARG AIRUT_BASE=scratch\nFROM ${AIRUT_BASE}\nCOPY . /copied\n"
+
+
+@dataclass
+class Builder:
+    """One installation of its own on this host's Podman."""
+
+    podman: Podman
+    context: Path
+    base: str
+    installation: str = field(default_factory=lambda: f"test-{secrets.token_hex(6)}")
+
+    def write(self, name: str, content: str) -> None:
+        path = self.context / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+    async def ensure(self, overlay: Overlay = OVERLAY, timeout_seconds: float = 120) -> ImageRef:
+        return await ensure_image(
+            self.podman,
+            self.context,
+            overlay=overlay,
+            installation=self.installation,
+            repo="demo",
+            base_image=self.base,
+            timeout_seconds=timeout_seconds,
+        )
+
+    async def run(self, image: ImageRef, script: str) -> str:
+        done = await self.podman.run("run", "--rm", "--network=none", image.id, "/bin/sh", "-c", script)
+        return done.stdout.decode()
+
+    async def clean(self) -> None:
+        label = f"--filter=label=airut.installation={self.installation}"
+        done = await self.podman.run("images", "--all", "--quiet", "--no-trunc", label)
+        ids = list(dict.fromkeys(done.stdout.decode().split()))
+        if ids:
+            await self.podman.run("rmi", "--force", "--ignore", *ids, check=False)
+        await self.podman.run("rmi", "--force", "--ignore", self.base, check=False)
+
+
+@pytest.fixture
+async def builder(tmp_path: Path) -> AsyncIterator[Builder]:
+    podman = await probe_podman(tmp_path / "state", runtime=None)
+    base = f"localhost/airut-test-{secrets.token_hex(6)}:base"
+    await import_tiny_image(podman, base)
+    made = Builder(podman, tmp_path / "context", base)
+    made.write("Dockerfile", DOCKERFILE)
+    yield made
+    await made.clean()
+
+
+async def test_built_once_with_ca_and_git_configuration(builder: Builder) -> None:
+    builder.write("sub/data.txt", "real tree")
+    image = await builder.ensure()
+    assert image.built
+    output = await builder.run(
+        image,
+        "cat /copied/sub/data.txt /etc/airut/ca.pem /etc/ssl/certs/ca-certificates.crt /etc/gitconfig /etc/airut/gitconfig",
+    )
+    assert "real tree" in output
+    assert output.count("OUR CA") == 2
+    assert "OTHERS" in output
+    assert "path = /etc/airut/gitconfig" in output
+    assert "directory = *" in output
+    again = await builder.ensure()
+    assert (again.built, again.id) == (False, image.id)
+
+
+async def test_callers_at_once_share_one_build(builder: Builder) -> None:
+    images = await asyncio.gather(*(builder.ensure() for _ in range(5)))
+    assert sum(image.built for image in images) == 1
+    assert len({image.id for image in images}) == 1
+
+
+async def test_row_73_every_ingredient_counts(builder: Builder) -> None:
+    tags = {(await builder.ensure()).tag}
+    builder.write("extra", "x")
+    tags.add((await builder.ensure()).tag)
+    other = await builder.ensure(Overlay(b"-----NEW CA-----\n", OVERLAY.git_config))
+    tags.add(other.tag)
+    assert len(tags) == 3
+    assert "NEW CA" in await builder.run(other, "cat /etc/airut/ca.pem")
+
+
+async def test_a_new_base_image_makes_a_new_image(builder: Builder) -> None:
+    first = await builder.ensure()
+    await import_tiny_image(builder.podman, builder.base)  # the same reference, another image
+    second = await builder.ensure()
+    assert second.built
+    assert second.id != first.id
+
+
+async def test_row_73_the_build_has_no_network_and_no_environment_of_ours(
+    builder: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRUT_CANARY", "canary-value")
+    builder.write("Dockerfile", DOCKERFILE + "RUN ls /sys/class/net > /net; cat /proc/self/environ > /env\n")
+    image = await builder.ensure()
+    assert (await builder.run(image, "cat /net")).split() == ["lo"]
+    assert "canary" not in await builder.run(image, "cat /env")
+
+
+async def test_a_failing_build_shows_its_end(builder: Builder) -> None:
+    builder.write("Dockerfile", DOCKERFILE + "RUN echo first; echo '\x1b[31mno such package'; exit 7\n")
+    with pytest.raises(ImageBuildFailed, match=r"\.airut/container/Dockerfile") as caught:
+        await builder.ensure()
+    assert "no such package" in caught.value.output_tail
+    assert "\x1b" not in caught.value.output_tail
+    assert len(caught.value.output_tail) <= 4000
+    builder.write("Dockerfile", DOCKERFILE)
+    assert (await builder.ensure()).built
+
+
+async def test_a_dockerfile_that_is_none(builder: Builder) -> None:
+    builder.write("Dockerfile", "MAKE ME A SANDWICH\n")
+    with pytest.raises(ImageBuildFailed) as caught:
+        await builder.ensure()
+    assert "FROM" in caught.value.output_tail
+
+
+def processes_with(marker: str) -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if marker.encode() in path.read_bytes():
+                found.append(path.parent.name)
+    return found
+
+
+@dataclass
+class Endless:
+    """A build step that never ends, and a way to see whether it runs."""
+
+    builder: Builder
+    marker: str = field(default_factory=lambda: secrets.token_hex(16))
+
+    def write(self) -> None:
+        loop = f": {self.marker}; while :; do :; done"
+        # Two processes, of which one has left its session.
+        self.builder.write("Dockerfile", f"{DOCKERFILE}RUN sh -c '{loop}' & {loop}\n")
+
+    async def running(self, *, wanted: bool) -> None:
+        async with asyncio.timeout(60):
+            while bool(processes_with(self.marker)) is not wanted:
+                await asyncio.sleep(0.1)
+
+    async def nothing_left(self) -> None:
+        await self.running(wanted=False)
+        done = await self.builder.podman.run("ps", "--all", "--external", "--format", "{{.Image}}")
+        assert self.builder.base not in done.stdout.decode()
+
+
+async def test_row_65_an_endless_build_is_stopped_and_nothing_stays(builder: Builder) -> None:
+    endless = Endless(builder)
+    endless.write()
+    with pytest.raises(ImageBuildFailed, match="took longer than 8 seconds"):
+        await builder.ensure(timeout_seconds=8)
+    await endless.nothing_left()
+    builder.write("Dockerfile", DOCKERFILE)
+    assert (await builder.ensure()).built
+
+
+async def test_row_64_a_cancelled_task_takes_its_build_along(builder: Builder) -> None:
+    endless = Endless(builder)
+    endless.write()
+    task = asyncio.ensure_future(builder.ensure())
+    await endless.running(wanted=True)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await endless.nothing_left()
+
+
+async def test_row_65_a_killed_caller_takes_its_build_along(builder: Builder) -> None:
+    """As when the orchestrator gets `kill -9` while it builds."""
+    endless = Endless(builder)
+    endless.write()
+    argv = [sys.executable, "-I", build_guard.__file__, *builder.podman.argv, "build", "--network=none"]
+    argv += ["--force-rm", "--build-arg", f"AIRUT_BASE={builder.base}", str(builder.context)]
+    caller = await asyncio.create_subprocess_exec(
+        *(
+            sys.executable,
+            "-c",
+            "import subprocess, sys; subprocess.Popen(sys.argv[1:], stdin=-1).wait()",
+            *argv,
+        ),
+        env=dict(builder.podman.env),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+        cwd=builder.podman.state_dir,
+    )
+    await endless.running(wanted=True)
+    caller.kill()
+    await caller.wait()
+    await endless.nothing_left()
+
+
+async def test_row_44_a_build_that_never_stops_talking(builder: Builder) -> None:
+    builder.write(
+        "Dockerfile", DOCKERFILE + "RUN i=0; while [ $i -lt 300000 ]; do i=$((i+1)); echo $i; done; exit 1\n"
+    )
+    with pytest.raises(ImageBuildFailed) as caught:
+        await builder.ensure()
+    assert "300000" in caught.value.output_tail
+    assert len(caught.value.output_tail) <= 4000
+
+
+async def test_a_missing_dockerfile_is_named(builder: Builder) -> None:
+    (builder.context / "Dockerfile").unlink()
+    with pytest.raises(ImageRefused, match=r"\.airut/container/Dockerfile is missing"):
+        await builder.ensure()
+    (builder.context / "Dockerfile").symlink_to("/etc/passwd")
+    with pytest.raises(ImageRefused, match="regular file"):
+        await builder.ensure()
+
+
+@pytest.mark.parametrize(
+    "name", ["io.podman.annotations.seccomp", "io.podman.annotations.privileged", "IO.podman.Annotations.x"]
+)
+async def test_row_46_an_image_that_gives_podman_orders_is_refused(builder: Builder, name: str) -> None:
+    builder.write("Dockerfile", f"{DOCKERFILE}LABEL {name}=TRUE\n")
+    for _ in range(2):  # also when it is there already
+        with pytest.raises(ImageRefused, match="annotation"):
+            await builder.ensure()
+
+
+async def test_row_46_an_annotation_of_the_base_is_refused(builder: Builder, tmp_path: Path) -> None:
+    folder = tmp_path / "annotated"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text(f"FROM {builder.base}\n")
+    annotation = "--annotation=io.podman.annotations.init=TRUE"
+    label = f"--label=airut.installation={builder.installation}"
+    await builder.podman.run(
+        "build", "--network=none", label, annotation, "-t", f"{builder.base}-evil", str(folder)
+    )
+    builder.base = f"{builder.base}-evil"
+    with pytest.raises(ImageRefused, match="annotation"):
+        await builder.ensure()
+
+
+async def test_row_66_images_carry_their_installation(builder: Builder) -> None:
+    image = await builder.ensure()
+    form = '{{index .Labels "airut.installation"}} {{index .Labels "airut.repo"}}'
+    done = await builder.podman.run("image", "inspect", "--format", form, image.id)
+    assert done.stdout.decode().split() == [builder.installation, "demo"]
+    assert builder.installation in image.tag
+
+
+async def test_row_42_the_context_is_all_that_a_build_can_copy(builder: Builder, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("host")
+    builder.write("Dockerfile", DOCKERFILE + "COPY ../secret /secret\n")
+    with pytest.raises(ImageBuildFailed):
+        await builder.ensure()
+    (builder.context / "link").symlink_to(tmp_path / "secret")
+    builder.write("Dockerfile", DOCKERFILE + "COPY link /secret\n")
+    with pytest.raises(ImageBuildFailed):
+        await builder.ensure()
