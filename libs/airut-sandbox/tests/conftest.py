@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from airut_sandbox.testing.containers import base_image, bench, podman
 from airut_sandbox.testing.git_server import GitServer, Upstream, run_git
 from airut_sandbox.testing.https_server import Authority, HttpsServer
 from airut_sandbox.testing.npm_registry import NpmRegistry
@@ -51,3 +52,6 @@ def npm_registry(authority: Authority) -> Iterator[NpmRegistry]:
     registry.port = server.port
     yield registry
     server.stop()
+
+
+__all__ = ["base_image", "bench", "podman"]  # fixtures for tests that start containers

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import secrets
 import sys
 from collections.abc import AsyncIterator
@@ -9,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import trustme
 
 from airut_sandbox import build_guard
+from airut_sandbox.base_image import ensure_base_image
 from airut_sandbox.image import ImageBuildFailed, ImageRef, ImageRefused, Overlay, ensure_image, git_config
 from airut_sandbox.podman import Podman, probe_podman
 from airut_sandbox.testing.tiny_image import import_tiny_image
@@ -32,6 +35,7 @@ class Builder:
     context: Path
     base: str
     installation: str = field(default_factory=lambda: f"test-{secrets.token_hex(6)}")
+    keep_base: bool = False
 
     def write(self, name: str, content: str) -> None:
         path = self.context / name
@@ -59,7 +63,8 @@ class Builder:
         ids = list(dict.fromkeys(done.stdout.decode().split()))
         if ids:
             await self.podman.run("rmi", "--force", "--ignore", *ids, check=False)
-        await self.podman.run("rmi", "--force", "--ignore", self.base, check=False)
+        if not self.keep_base:
+            await self.podman.run("rmi", "--force", "--ignore", self.base, check=False)
 
 
 @pytest.fixture
@@ -279,3 +284,27 @@ async def test_row_42_the_context_is_all_that_a_build_can_copy(builder: Builder,
     builder.write("Dockerfile", DOCKERFILE + "COPY link /secret\n")
     with pytest.raises(ImageBuildFailed):
         await builder.ensure()
+
+
+async def test_debian_trusts_the_ca_and_git_knows_the_surrogate(builder: Builder) -> None:
+    cache = Path(os.environ.get("AIRUT_CACHE_DIR") or Path.home() / ".cache" / "airut")
+    builder.base = await ensure_base_image(builder.podman, cache_dir=cache / "base-image")
+    builder.keep_base = True
+    ca = trustme.CA()
+    builder.write("leaf.pem", ca.issue_cert("git.demo.example").cert_chain_pems[0].bytes().decode())
+    config = git_config(
+        credential_variables={"https://git.demo.example": ("x-access-token", "GIT_TOKEN")},
+        user_name="Airut",
+        user_email="airut@airut.example",
+    )
+    image = await builder.ensure(Overlay(ca.cert_pem.bytes(), config))
+    output = await builder.run(
+        image,
+        "openssl verify /copied/leaf.pem; "
+        "printf 'protocol=https\\nhost=git.demo.example\\n\\n' | GIT_TOKEN=surrogate-value git credential fill; "
+        "git config user.email; git config http.sslCAInfo; "
+        "git init -q /r && chown -R 1234:1234 /r && git -C /r rev-parse --git-dir",
+    )
+    assert "/copied/leaf.pem: OK" in output
+    assert "password=surrogate-value" in output
+    assert output.splitlines()[-3:] == ["airut@airut.example", "/etc/airut/ca.pem", ".git"]
