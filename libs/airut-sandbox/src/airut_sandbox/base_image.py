@@ -25,6 +25,7 @@ RECIPE: Final = (
 FALLBACK: Final = "docker.io/library/debian:bookworm-slim"
 _DIGEST: Final = hashlib.sha256("\0".join(RECIPE).encode()).hexdigest()[:12]
 REFERENCE: Final = f"localhost/airut-base:{_DIGEST}"
+ARCHIVE_NAME: Final = f"{_DIGEST}.tar"
 
 _BUILD_SECONDS: Final = 900.0
 
@@ -43,16 +44,29 @@ async def ensure_base_image(podman: Podman, *, cache_dir: Path | None = None) ->
     try:
         if await _exists(podman, REFERENCE):
             return REFERENCE
-        archive = folder / f"{_DIGEST}.tar"
-        if not archive.exists() and shutil.which("mmdebstrap") is None:
+        if shutil.which("mmdebstrap") is None and not (folder / ARCHIVE_NAME).exists():
             return await _pull(podman)
-        async with file_lock(folder / "lock", timeout_seconds=_BUILD_SECONDS):
-            if not await _exists(podman, REFERENCE):
-                await _build(archive)
-                await podman.run("import", "--quiet", str(archive), REFERENCE, timeout_seconds=300)
+        archive = await ensure_base_archive(folder)
+        await podman.run("import", "--quiet", str(archive), REFERENCE, timeout_seconds=300)
     except (ProcessError, OSError) as error:
         raise BaseImageUnavailable(f"the base image could not be made: {error}") from error
     return REFERENCE
+
+
+async def ensure_base_archive(folder: Path) -> Path:
+    """The base image as an archive in `folder`, built when it is missing. Processes started together build once.
+
+    Raises:
+        BaseImageUnavailable: it could not be built.
+    """
+    archive = folder / ARCHIVE_NAME
+    try:
+        async with file_lock(folder / "lock", timeout_seconds=_BUILD_SECONDS):
+            if not archive.exists():
+                await _build(archive)
+    except (ProcessError, OSError) as error:
+        raise BaseImageUnavailable(f"the base image could not be made: {error}") from error
+    return archive
 
 
 async def _exists(podman: Podman, reference: str) -> bool:
@@ -73,9 +87,7 @@ async def _pull(podman: Podman) -> str:
 
 
 async def _build(archive: Path) -> None:
-    """Make the archive unless it is there. It appears whole or not at all."""
-    if archive.exists():
-        return
+    """Make the archive. It appears whole or not at all."""
     # mmdebstrap's unprivileged mode gives files to subordinate ids and writes the archive through a pipe; the
     # system's own folder for temporary files is the one that those ids may enter.
     unfinished = archive.with_suffix(f".{os.getpid()}.tar")

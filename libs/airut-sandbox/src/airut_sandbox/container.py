@@ -17,6 +17,7 @@ from airut_common.processes import ProcessError
 from .attach import attach_network
 from .creation import Created, create_container
 from .errors import SandboxError, SandboxRefused
+from .limits import count_oom_kills
 from .podman import Podman
 from .readback import Facts, differences, read_facts
 from .removal import despite_cancellation, remove_leftovers
@@ -27,6 +28,7 @@ __all__ = ["Exit", "Mount", "Sandbox", "SandboxSpec", "open_sandbox", "remove_le
 
 log = structlog.get_logger()
 
+_PF_EXITING: Final = 0x4  # include/linux/sched.h
 _EXEC_SECONDS: Final = 5.0
 _TERM_SECONDS: Final = 5.0
 _END_SECONDS: Final = 30.0
@@ -62,7 +64,10 @@ class Sandbox:
         self._created = created
         self._look = look
         self._ended = asyncio.Event()
+        self._starting = asyncio.Lock()
+        self._oom_killed = False
         self._begun = False
+        self._started = False
         self._stopping = False
         self._closed = False
 
@@ -105,11 +110,14 @@ class Sandbox:
         finally:
             loop.remove_reader(self._created.pidfd)
             await self._signal(signal.SIGKILL)
+            self._ended.set()
 
     async def stop(self) -> None:
         """End it: SIGTERM, SIGKILL after 5 s. Works in every state; `run` then returns with `stopped`."""
         self._stopping = True
-        if self._begun and not self._closed:
+        async with self._starting:
+            started = self._started
+        if started and not self._closed:
             await self._end()
 
     async def close(self) -> None:
@@ -125,6 +133,8 @@ class Sandbox:
 
     def _note_end(self) -> None:
         asyncio.get_running_loop().remove_reader(self._created.pidfd)
+        # Now or never: with the container, the runtime removes its control groups.
+        self._oom_killed = count_oom_kills(self._created.groups) > 0
         self._ended.set()
 
     async def _run(self, stdin: bytes, on_line: OnLine, timeout_seconds: float) -> Exit:
@@ -174,19 +184,38 @@ class Sandbox:
 
     async def _start(self) -> None:
         """Start, and look again: only now are the privileges of the command itself to be seen."""
-        try:
-            await self._podman.run("start", self._created.id)
-        except ProcessError as error:
-            raise SandboxError(f"the container could not be started: {error}") from error
+        # Podman would make a new process, unchecked and without a network, for a container whose own has died.
+        if self._is_gone():
+            raise SandboxError("the sandbox died before it was started")
+        # For the same reason `stop` waits until this is through.
+        async with self._starting:
+            if self._stopping:
+                raise SandboxError("the sandbox was stopped before it was started")
+            try:
+                await self._podman.run("start", self._created.id)
+            except ProcessError as error:
+                raise SandboxError(f"the container could not be started: {error}") from error
+            self._started = True
+        if not self._is_the_same():
+            await self._podman.run("kill", "--signal=KILL", self._created.id, check=False)
+            raise SandboxError("the sandbox died before it was started")
         try:
             await self._wait_for_exec()
             found = differences(self._look(self.pid), replace(self._created.expected, executed=True))
         except OSError as error:
             found = [f"it could not be looked at: {error}"]
-        # A process that is gone already has nothing to be compared; its number may be another's by now.
+        # A process that is gone or going has nothing left to be compared.
         if found and not self._is_gone():
             await self._signal(signal.SIGKILL)
             raise SandboxRefused("the running sandbox is not confined as asked: " + "; ".join(found))
+
+    def _is_the_same(self) -> bool:
+        """Whether the container still is the one that was checked, and not one that Podman made in its place."""
+        try:
+            return int(self._created.pid_file.read_text()) == self.pid
+        except FileNotFoundError:
+            # The monitor takes it away when everything is over.
+            return True
 
     async def _wait_for_exec(self) -> None:
         """Until the runtime's own process has become the command. The kernel tells nobody, so this looks."""
@@ -196,7 +225,15 @@ class Sandbox:
                 await asyncio.sleep(0.001)
 
     def _is_gone(self) -> bool:
-        return bool(select.select([self._created.pidfd], [], [], 0)[0])
+        """Whether it has ended or is about to: namespaces are taken from it before its end is announced."""
+        if select.select([self._created.pidfd], [], [], 0)[0]:
+            return True
+        try:
+            # Field 9, counted after the name, which may hold anything: see proc(5).
+            flags = int(Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[6])
+        except FileNotFoundError:
+            return True
+        return bool(flags & _PF_EXITING)
 
     async def _end(self) -> None:
         await self._signal(signal.SIGTERM)
@@ -233,7 +270,7 @@ class Sandbox:
         except ProcessError as error:
             raise SandboxError(f"the outcome of the sandbox is not known: {error}") from error
         stopped = self._stopping and not timed_out
-        return int(code.stdout), timed_out, oom.stdout.strip() == b"true", stopped
+        return int(code.stdout), timed_out, self._oom_killed or oom.stdout.strip() == b"true", stopped
 
 
 @asynccontextmanager

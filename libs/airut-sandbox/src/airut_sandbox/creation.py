@@ -14,7 +14,7 @@ from typing import Any, Final
 from airut_common.processes import ProcessError
 
 from .errors import SandboxError, SandboxRefused
-from .limits import limit_differences, read_limits
+from .limits import limit_differences, read_groups, read_limits
 from .podman import Podman
 from .readback import Expected, ExpectedMount, Facts, differences, expect_mount, read_facts
 from .removal import remove_container
@@ -56,12 +56,15 @@ class Created:
     id: str
     pid: int
     pidfd: int
+    pid_file: Path
+    """Where Podman's monitor notes the first process's number."""
     user_ns: int
     net_ns: int
     stub: bytes
     """The command line of the runtime's own process, which our command is going to replace."""
     expected: Expected
     limits_enforced: bool
+    groups: Mapping[str, Path]
     streams: Streams
 
     def close(self) -> None:
@@ -205,9 +208,9 @@ async def _check(
         stub = Path(f"/proc/{pid}/cmdline").read_bytes()
         facts = look(pid, [mount.target for mount in mounts] + list(_INIT_TARGETS))
         expected = Expected(_expected_mounts(podman, mounts, facts), podman.rootless, executed=False)
-        applied = read_limits(pid)
+        groups = read_groups(pid)
         found = [*differences(facts, expected), *_asked(config, spec)]
-        weak = limit_differences(applied, spec.limits)
+        weak = limit_differences(read_limits(groups), spec.limits)
         if podman.limits_enforced:
             found += weak
         if found:
@@ -222,11 +225,13 @@ async def _check(
         id=container_id,
         pid=pid,
         pidfd=pidfd,
+        pid_file=Path(inspected["PidFile"]),
         user_ns=facts.namespaces["user"],
         net_ns=facts.namespaces["net"],
         stub=stub,
         expected=expected,
         limits_enforced=not weak,
+        groups=groups,
         streams=streams,
     )
 

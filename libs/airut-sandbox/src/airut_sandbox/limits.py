@@ -1,6 +1,6 @@
 """The resource limits that the kernel really holds a process to, read from its control groups."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,20 +19,24 @@ class AppliedLimits:
     cpus: float | None
 
 
-def read_limits(pid: int) -> AppliedLimits:
-    """What holds for a process now.
+def read_groups(pid: int) -> Mapping[str, Path]:
+    """Folders of a process's control groups by controller; version 2 has the name ``.
 
     Raises:
         OSError: the process is gone.
     """
-    paths = dict(_controllers(Path(f"/proc/{pid}/cgroup").read_text().splitlines()))
+    return dict(_controllers(Path(f"/proc/{pid}/cgroup").read_text().splitlines()))
+
+
+def read_limits(paths: Mapping[str, Path]) -> AppliedLimits:
+    """What holds for the processes in these groups now."""
     memory = _number(paths, "memory", "memory.max", "memory.limit_in_bytes")
     pids = _number(paths, "pids", "pids.max", "pids.max")
     return AppliedLimits(memory, pids, _cpus(paths))
 
 
 def _controllers(lines: Iterable[str]) -> Iterable[tuple[str, Path]]:
-    """Controller name to folder, from lines `hierarchy:controllers:path`; version 2 has the name ``."""
+    """From lines `hierarchy:controllers:path`."""
     for line in lines:
         _, names, path = line.split(":", 2)
         for name in names.split(","):
@@ -49,16 +53,26 @@ def _read(folder: Path | None, name: str) -> str | None:
         return None
 
 
-def _number(paths: dict[str, Path], controller: str, version2: str, version1: str) -> int | None:
+def _number(paths: Mapping[str, Path], controller: str, version2: str, version1: str) -> int | None:
     text = _read(paths.get(controller), version1) or _read(paths.get(""), version2)
     return int(text) if text is not None and text.isdigit() else None
 
 
-def _cpus(paths: dict[str, Path]) -> float | None:
+def _cpus(paths: Mapping[str, Path]) -> float | None:
     quota, period = _read(paths.get("cpu"), "cpu.cfs_quota_us"), _read(paths.get("cpu"), "cpu.cfs_period_us")
     if quota is None or period is None:
         quota, _, period = (_read(paths.get(""), "cpu.max") or "max 1").partition(" ")
     return int(quota) / int(period) if quota.isdigit() else None
+
+
+def count_oom_kills(paths: Mapping[str, Path]) -> int:
+    """How many processes in these groups the kernel killed for want of memory; 0 when the groups are gone.
+
+    Podman's own answer is missing where the process killed is not the first one, and on hybrid hierarchies.
+    """
+    text = _read(paths.get("memory"), "memory.oom_control") or _read(paths.get(""), "memory.events") or ""
+    counts = dict(line.split(" ", 1) for line in text.splitlines() if " " in line)
+    return int(counts.get("oom_kill", 0))
 
 
 def limit_differences(applied: AppliedLimits, wanted: LimitsConfig) -> list[str]:
