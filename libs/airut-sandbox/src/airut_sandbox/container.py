@@ -82,10 +82,18 @@ class Sandbox:
             created.pid, user_ns=created.user_ns, net_ns=created.net_ns, socket=socket, token=token
         )
 
-    async def run(self, stdin: bytes, on_line: OnLine, timeout_seconds: float) -> Exit:
+    async def run(
+        self,
+        stdin: bytes,
+        on_line: OnLine,
+        timeout_seconds: float,
+        *,
+        on_started: Callable[[], None] | None = None,
+    ) -> Exit:
         """Start the command, give it `stdin` and then end of file, and hand each line of its output (without the
         line end) to `on_line`, in order. A line over 8 MiB is cut and ends in `CUT_MARK`. Can be called once. What
-        `on_line` raises ends the command and comes out here.
+        `on_line` raises ends the command and comes out here. `on_started` is called when the command runs, confined as
+        asked, just before it gets `stdin`.
 
         Raises:
             SandboxRefused: the running process is not confined as asked; it was killed before it got `stdin`.
@@ -99,7 +107,7 @@ class Sandbox:
         loop = asyncio.get_running_loop()
         loop.add_reader(self._created.pidfd, self._note_end)
         try:
-            return await self._run(stdin, on_line, timeout_seconds)
+            return await self._run(stdin, on_line, timeout_seconds, on_started)
         except SandboxRefused:
             raise
         except SandboxError:
@@ -137,7 +145,9 @@ class Sandbox:
         self._oom_killed = count_oom_kills(self._created.groups) > 0
         self._ended.set()
 
-    async def _run(self, stdin: bytes, on_line: OnLine, timeout_seconds: float) -> Exit:
+    async def _run(
+        self, stdin: bytes, on_line: OnLine, timeout_seconds: float, on_started: Callable[[], None] | None
+    ) -> Exit:
         streams = self._created.streams
         output, output_transport = await open_reader(streams.stdout)
         errors, errors_transport = await open_reader(streams.stderr)
@@ -146,7 +156,7 @@ class Sandbox:
         ended = asyncio.create_task(self._ended.wait(), name="sandbox end")
         work: tuple[asyncio.Task[object], ...] = (lines, tail, ended)
         try:
-            timed_out = await self._until_end(stdin, work, timeout_seconds)
+            timed_out = await self._until_end(stdin, work, timeout_seconds, on_started)
             return Exit(*await self._outcome(timed_out=timed_out), stderr_tail=tail.result())
         finally:
             for task in work:
@@ -156,7 +166,11 @@ class Sandbox:
             errors_transport.close()
 
     async def _until_end(
-        self, stdin: bytes, work: tuple[asyncio.Task[object], ...], timeout_seconds: float
+        self,
+        stdin: bytes,
+        work: tuple[asyncio.Task[object], ...],
+        timeout_seconds: float,
+        on_started: Callable[[], None] | None,
     ) -> bool:
         """Until the command is gone and all its output was handed over; answers whether its time was over."""
         timed_out = False
@@ -164,6 +178,8 @@ class Sandbox:
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._start()
+                if on_started is not None:
+                    on_started()
                 input_transport = await feed(self._created.streams.stdin, stdin)
                 await asyncio.wait(work, return_when=asyncio.FIRST_EXCEPTION)
         except TimeoutError:

@@ -95,11 +95,11 @@ PERMISSIONS: Final[Mapping[str, Permissions]] = {
             "airut.v1.reply.*.*",
             "airut.v1.event.task.>",
             "airut.v1.svc.egress.*.*",
+            # A restarted egress-proxy is noticed by its entry here.
+            *_follow(f"KV_{STATUS_BUCKET}", f"$KV.{STATUS_BUCKET}.egress-proxy"),
             *_READ_BLOBS,
             *_WRITE_BLOBS,
         ),
-        subscribe=("airut.v1.event.service.egress-proxy", "airut.v1.svc.orchestrator.>", *_MICRO),
-        answers=True,
     ),
     "egress-proxy": _service(
         "egress-proxy",

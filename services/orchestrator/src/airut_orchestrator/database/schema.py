@@ -1,0 +1,74 @@
+"""Tables. The primary key of a task is the request's id: a second delivery changes nothing."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import DateTime, ForeignKey, Index, Integer, String, Text
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware moment, stored in UTC; SQLite knows no time zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To UTC on the way in."""
+        del dialect
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Aware on the way out."""
+        del dialect
+        return value if value is None or value.tzinfo is not None else value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    """All tables."""
+
+
+class Conversation(Base):
+    """One thread: workspace, agent session, folders."""
+
+    __tablename__ = "conversations"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    repo: Mapped[str] = mapped_column(String(40))
+    agent_session: Mapped[str | None] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime())
+    last_activity_at: Mapped[datetime] = mapped_column(UtcDateTime())
+
+
+class Task(Base):
+    """One message of a conversation. `position` is the order of arrival."""
+
+    __tablename__ = "tasks"
+    __table_args__ = (
+        Index("ix_tasks_state", "state", "position"),
+        Index("ix_tasks_conversation", "conversation", "position"),
+    )
+
+    position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64), unique=True)
+    conversation: Mapped[str] = mapped_column(ForeignKey("conversations.id"))
+    repo: Mapped[str] = mapped_column(String(40))
+    state: Mapped[str] = mapped_column(String(16))
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    request: Mapped[str] = mapped_column(Text)
+    """The `TaskRequest` as JSON."""
+    reason: Mapped[str | None] = mapped_column(Text)
+    claimed_at: Mapped[datetime] = mapped_column(UtcDateTime())
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
+
+
+class OutgoingReply(Base):
+    """A reply on its way: written with the task's result, published afterwards, then marked."""
+
+    __tablename__ = "replies"
+
+    task: Mapped[str] = mapped_column(ForeignKey("tasks.id"), primary_key=True)
+    reply: Mapped[str] = mapped_column(Text)
+    """The `Reply` as JSON."""
+    published_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
