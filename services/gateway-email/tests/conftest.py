@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import aiosmtplib
 import pytest
 
 from airut_common.bus import Bus
@@ -96,21 +96,23 @@ class Gateway:
     async def send(
         self, data: bytes, *, to: str = "demo@airut.example", mail_from: str = "ada@lovelace.example"
     ) -> str:
-        """Deliver over a real connection; the answer as `code text`, of whichever step refused."""
-        client = aiosmtplib.SMTP(
-            hostname=self.host, port=self.port, start_tls=False, local_hostname="client.example"
-        )
+        """Deliver over a real connection; the answer of whichever step refused, or of the last."""
+        async with self.session() as session:
+            await session.answer()
+            answer = ""
+            for command in ("EHLO client.example", f"MAIL FROM:<{mail_from}>", f"RCPT TO:<{to}>", "DATA"):
+                answer = await session.say(command)
+                if not answer.startswith(("2", "3")):
+                    return answer
+            return await session.say_bytes(dot_stuffed(data) + b".\r\n")
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator["RawSession"]:
+        reader, writer = await asyncio.open_connection(self.host, self.port)
         try:
-            async with client:
-                await client.execute_command(b"EHLO", b"client.example")
-                for command in (f"MAIL FROM:<{mail_from}>", f"RCPT TO:<{to}>", "DATA"):
-                    answer = await client.execute_command(command.encode())
-                    if answer.code >= 400:
-                        return f"{answer.code} {answer.message}"
-                answer = await client.execute_command(dot_stuffed(data) + b".")
-                return f"{answer.code} {answer.message}"
-        except aiosmtplib.SMTPResponseException as error:
-            return f"{error.code} {error.message}"
+            yield RawSession(reader, writer)
+        finally:
+            writer.close()
 
     async def requests(self, count: int) -> list[TaskRequest]:
         """The next requests on the bus."""
@@ -121,6 +123,31 @@ class Gateway:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+@dataclass
+class RawSession:
+    """SMTP byte by byte: libraries on the client side would refuse to send what an attacker sends."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def say(self, line: str) -> str:
+        return await self.say_bytes(line.encode() + b"\r\n")
+
+    async def say_bytes(self, data: bytes) -> str:
+        self.writer.write(data)
+        await self.writer.drain()
+        return await self.answer()
+
+    async def answer(self) -> str:
+        """All lines of one answer; empty when the server hung up."""
+        lines = []
+        while True:
+            line = (await asyncio.wait_for(self.reader.readline(), 60)).decode().rstrip("\r\n")
+            lines.append(line)
+            if line[3:4] != "-":
+                return "\n".join(lines)
 
 
 def dot_stuffed(data: bytes) -> bytes:

@@ -4,16 +4,21 @@
 # (pyspf has no types)
 
 import asyncio
+import warnings
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, override
 
 import dns.rdata
-import spf
 
 from airut_gateway_email.addresses import BadAddress, canonical_domain
 from airut_gateway_email.sender_auth.dns import LOOKUP_SECONDS, DnsTemporary, NoSuchName, RecordType, Resolver
 from airut_gateway_email.sender_auth.verdict import Result
+
+with warnings.catch_warnings():
+    # pyspf has invalid escapes in docstrings, of which the compiler warns on the first import.
+    warnings.simplefilter("ignore", SyntaxWarning)
+    import spf
 
 SPF_SECONDS = 20.0
 _RESULTS: dict[str, Result] = {
