@@ -248,7 +248,7 @@ async def test_the_bus_survives_the_servers_death(nats_server: NatsServer, bus: 
 
 
 async def test_no_server_is_said_in_time(monkeypatch) -> None:
-    monkeypatch.setattr("airut_common.bus.core.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("airut_common.bus.connect.CONNECT_SECONDS", 0.5)
     with pytest.raises(BusUnavailable):
         async with open_bus("nats://127.0.0.1:1", name="x", nkey_seed_file=None):
             pass

@@ -8,7 +8,7 @@ import pytest
 
 from airut_common.bus import Bus, BusUnavailable, Endpoint, open_bus
 from airut_common.bus.permissions import PERMISSIONS
-from airut_common.bus.server import NatsServer, free_port
+from airut_common.bus.server import NatsServer
 from airut_common.bus.topology import (
     CONFIG_BUCKET,
     EMAIL_REPLIES,
@@ -47,7 +47,7 @@ async def installation(tmp_path) -> AsyncIterator[Installation]:
         seed = nkeys.encode_seed(bytes([index + 1]) * 32, nkeys.PREFIX_BYTE_USER)
         (tmp_path / f"{identity}.nk").write_bytes(seed)
         public[identity] = nkeys.from_seed(bytearray(seed)).public_key.decode()
-    server = NatsServer(tmp_path / "nats", free_port(), public)
+    server = NatsServer(tmp_path / "nats", nkeys=public)
     async with server.running():
         found = Installation(tmp_path, server)
         async with found.connect("admin") as admin:
@@ -206,7 +206,7 @@ async def test_row_38_a_foreign_subscription_is_refused(
 
 
 async def test_nobody_connects_without_a_key(installation: Installation, monkeypatch) -> None:
-    monkeypatch.setattr("airut_common.bus.core.CONNECT_SECONDS", 2)
+    monkeypatch.setattr("airut_common.bus.connect.CONNECT_SECONDS", 2)
     with pytest.raises(BusUnavailable):
         async with open_bus(installation.server.url, name="dashboard", nkey_seed_file=None):
             pass

@@ -1,79 +1,29 @@
 """The bus over NATS JetStream: publish, consume, replay, ask and answer, keys, blobs."""
 
 import asyncio
-import hashlib
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
+from typing import Any
 
-import nats
-import nats.errors
-import nats.micro
-import structlog
 from nats.aio.client import Client
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, ObjectMeta
-from nats.js.errors import APIError, KeyNotFoundError, ObjectNotFoundError
-from nats.micro.request import Request
-from pydantic import TypeAdapter, ValidationError
+from nats.errors import MaxPayloadError
+from nats.js.api import ConsumerConfig, DeliverPolicy
+from nats.js.errors import BadRequestError
 
-from airut_common.bus import topology
-from airut_common.bus.deliver import Delivery, deliver
-from airut_common.bus.errors import BusTooOld, BusUnavailable
-from airut_common.bus.pull import PullBroken, pull
+from airut_common.bus import answers, blobs, topology
+from airut_common.bus.answers import Endpoint
+from airut_common.bus.deliver import Delivery, WorkQueue
+from airut_common.bus.errors import AWAY, BusUnavailable, MessageTooLarge
+from airut_common.bus.follow import RETRY_SECONDS, StoredMessage, follow
+from airut_common.bus.keys import EXPECTED_REVISION, Keys, KvEntry
+from airut_common.bus.origin import MESSAGE_ID, published_by_a_service
 from airut_common.bus.soon import SoonBuffer
-from airut_common.contracts.v1 import BlobRef, Message, Refused, new_id
+from airut_common.contracts.v1 import BlobRef, Message, Refused
 
-SERVER_FLOOR = (2, 11)
-"""Older servers silently ignore per-key TTL and lack what the streams are configured with."""
-CONNECT_SECONDS = 15.0
-RETRY_SECONDS = 0.25
-SLOWEST_RETRY_SECONDS = 2.0
-FOLLOW_BATCH = 256
-FORGET_FOLLOWER_SECONDS = 60.0
-
-log = structlog.get_logger()
-
-#: What nats-py raises when the server is away, slow, or has lost the stream for a moment.
-_AWAY = (
-    nats.errors.Error,
-    APIError,
-    asyncio.TimeoutError,
-    OSError,
-    PullBroken,
-)
-
-
-@dataclass(frozen=True)
-class StoredMessage:
-    """A message of a stream."""
-
-    subject: str
-    data: bytes
-    sequence: int
-    stored_at: datetime
-    pending: int
-    """How many are already stored behind it."""
-
-
-@dataclass(frozen=True)
-class KvEntry:
-    """A key's value; None means that it was deleted."""
-
-    key: str
-    value: bytes | None
-    revision: int
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """One question that a service answers. The handler's exceptions become `Refused`."""
-
-    subject: str
-    model: type[Message]
-    handler: Callable[[Message], Awaitable[Message]]
+API_SECONDS = 10.0
+ATTEMPT_SECONDS = 5.0
+SOON_AT_STOP_SECONDS = 2.0
 
 
 class Bus:
@@ -82,8 +32,9 @@ class Bus:
     def __init__(self, client: Client, name: str) -> None:
         self.client = client
         self.name = name
-        self._js = client.jetstream(timeout=CONNECT_SECONDS)
-        self._soon = SoonBuffer(self._publish_bytes)
+        self._js = client.jetstream(timeout=API_SECONDS)
+        self._keys = Keys(client, self._js, name, self._store)
+        self._soon = SoonBuffer(self._store_once)
 
     # -- streams ------------------------------------------------------------------------------------------
 
@@ -98,8 +49,10 @@ class Bus:
 
         Raises:
             BusUnavailable: no acknowledgement in time.
+            MessageTooLarge: the bus will never take it.
         """
-        await self._publish_bytes(subject, message.encode(), msg_id or uuid.uuid4().hex, timeout_seconds)
+        headers = {MESSAGE_ID: msg_id} if msg_id is not None else {}
+        await self._store(subject, message.encode(), headers, timeout_seconds)
 
     def publish_soon(self, subject: str, message: Message) -> bool:
         """Store a message in the background, in order; never blocks. False: the buffer was full, it is lost."""
@@ -108,22 +61,6 @@ class Bus:
     async def flush_soon(self, timeout_seconds: float) -> bool:
         """Wait until everything given to `publish_soon` is stored; False when time was too short."""
         return await self._soon.flush(timeout_seconds)
-
-    async def _publish_bytes(self, subject: str, data: bytes, msg_id: str, timeout_seconds: float) -> None:
-        # Retried with the same id: when only the acknowledgement was lost, the stream drops the second copy.
-        last: BaseException | None = None
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                while True:
-                    try:
-                        await self._js.publish(subject, data, timeout=2, headers={"Nats-Msg-Id": msg_id})
-                    except _AWAY as error:
-                        last = error
-                        await asyncio.sleep(RETRY_SECONDS)
-                    else:
-                        return
-        except TimeoutError:
-            raise BusUnavailable(f"{subject} was not stored within {timeout_seconds:g} s: {last!r}") from None
 
     async def consume[M: Message](
         self,
@@ -135,27 +72,20 @@ class Bus:
     ) -> None:
         """Hand each message of a work queue to `handler`, until cancelled.
 
-        Return acknowledges; `Retry` and `Reject` say so; any other exception is a bug, logged, and tried again later.
+        Return acknowledges. `Retry` hands the same message over again later, for as long as `consumer.give_up_after`
+        allows. `Reject`, what cannot be decoded, and what failed or was lost with its process `consumer.max_deliveries`
+        times become dead letters. Any other exception is a bug: logged, and tried again a little later.
+
+        At least once: a message may come again after a crash, so handlers are idempotent by its id.
         """
-        delivery = Delivery(consumer, model, handler, self._publish_bytes)
-        async with asyncio.TaskGroup() as group:
-            for _ in range(concurrency):
-                group.create_task(self._consume_forever(delivery))
 
-    async def _consume_forever[M: Message](self, delivery: Delivery[M]) -> None:
-        consumer, delay = delivery.consumer, RETRY_SECONDS
-        while True:
-            try:
-                async for message in pull(self.client, consumer.stream, consumer.name, batch=1):
-                    delay = RETRY_SECONDS
-                    await deliver(message, delivery)
-            except _AWAY as error:
-                log.info("consumer_reconnects", consumer=consumer.name, reason=str(error) or repr(error))
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, SLOWEST_RETRY_SECONDS)
+        async def store(subject: str, body: bytes, msg_id: str, seconds: float) -> None:
+            await self._store(subject, body, {MESSAGE_ID: msg_id}, seconds)
 
-    async def replay(self, subjects: Sequence[str]) -> AsyncIterator[StoredMessage]:
-        """Events of these subjects from the beginning, then as they come. Survives reconnects without gap or repeat."""
+        await WorkQueue(Delivery(consumer, model, handler, store), concurrency).run(self.client)
+
+    async def replay(self, subjects: Sequence[str]) -> AsyncGenerator[StoredMessage]:
+        """Events of these subjects from the beginning, then as they come, each once, through all reconnects."""
         last = 0
 
         def start() -> ConsumerConfig:
@@ -165,45 +95,13 @@ class Bus:
                 filter_subjects=list(subjects),
             )
 
-        async for message in self._follow(topology.EVENTS.name, start):
-            if message is not None and message.sequence > last:
-                last = message.sequence
-                yield message
-
-    async def _follow(
-        self, stream: str, start: Callable[[], ConsumerConfig]
-    ) -> AsyncIterator[StoredMessage | None]:
-        """Messages of an ephemeral consumer, made anew after each break; None says that the past has been told."""
-        delay = RETRY_SECONDS
-        while True:
-            try:
-                settings = start().evolve(
-                    name=f"{self.name}-{new_id()[:12]}",
-                    ack_policy=AckPolicy.NONE,
-                    inactive_threshold=FORGET_FOLLOWER_SECONDS,
-                    mem_storage=True,
-                )
-                info = await self._js.add_consumer(stream, settings)
-                caught_up = not info.num_pending
-                if caught_up:
-                    yield None
-                async for message in pull(self.client, stream, info.name, batch=FOLLOW_BATCH):
-                    delay = RETRY_SECONDS
-                    about = message.metadata
-                    yield StoredMessage(
-                        message.subject,
-                        message.data,
-                        about.sequence.stream,
-                        about.timestamp,
-                        about.num_pending,
-                    )
-                    if not caught_up and about.num_pending == 0:
-                        caught_up = True
-                        yield None
-            except _AWAY as error:
-                log.info("follower_reconnects", stream=stream, reason=str(error) or repr(error))
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, SLOWEST_RETRY_SECONDS)
+        async with aclosing(
+            follow(self.client, self._js, self.name, topology.EVENTS.name, start)
+        ) as messages:
+            async for message in messages:
+                if message is not None and message.sequence > last:
+                    last = message.sequence
+                    yield message
 
     async def stream_size(self, stream: str) -> int:
         """Number of messages stored.
@@ -213,47 +111,64 @@ class Bus:
         """
         try:
             info = await self._js.stream_info(stream)
-        except _AWAY as error:
+        except AWAY as error:
             raise BusUnavailable(f"stream {stream}: {error!r}") from error
         return int(info.state.messages)
+
+    async def _store(
+        self, subject: str, body: bytes, headers: Mapping[str, str], timeout_seconds: float
+    ) -> int:
+        # Retried with the same id: when only the acknowledgement was lost, the stream drops the second copy.
+        named = {MESSAGE_ID: uuid.uuid4().hex, **headers}
+        last: BaseException | None = None
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while True:
+                    try:
+                        return await self._attempt(subject, body, named)
+                    except BusUnavailable as error:
+                        last = error
+                        await asyncio.sleep(RETRY_SECONDS)
+        except TimeoutError:
+            raise BusUnavailable(f"{subject} was not stored within {timeout_seconds:g} s: {last}") from None
+
+    async def _store_once(self, subject: str, body: bytes, msg_id: str) -> None:
+        await self._attempt(subject, body, {MESSAGE_ID: msg_id})
+
+    async def _attempt(self, subject: str, body: bytes, headers: Mapping[str, str]) -> int:
+        try:
+            stored = await self._js.publish(subject, body, timeout=ATTEMPT_SECONDS, headers=dict(headers))
+        except MaxPayloadError:
+            raise MessageTooLarge(f"{subject}: {len(body)} bytes are more than the bus takes") from None
+        except AWAY as error:
+            if isinstance(error, BadRequestError) and EXPECTED_REVISION in headers:
+                raise
+            raise BusUnavailable(f"{subject}: {error!r}") from None
+        return int(stored.seq)
 
     # -- questions and answers ----------------------------------------------------------------------------
 
     async def request[M: Message](
         self, subject: str, message: Message, answer: type[M], *, timeout_seconds: float
     ) -> M | Refused:
-        """Ask a service.
+        """Ask a service. Without anybody listening there it fails at once, not after the timeout.
 
         Raises:
             BusUnavailable: nobody answered in time, or what came back is no answer.
         """
-        try:
-            reply = await self.client.request(subject, message.encode(), timeout=timeout_seconds)
-            adapter: TypeAdapter[M | Refused] = TypeAdapter(Refused | answer)  # type: ignore[arg-type]
-            return adapter.validate_json(reply.data)
-        except (*_AWAY, ValidationError) as error:
-            raise BusUnavailable(f"{subject}: {error!r}") from None
+        return await answers.ask(self.client, subject, message, answer, timeout_seconds)
 
-    @asynccontextmanager
-    async def serve(self, name: str, endpoints: Mapping[str, Endpoint]) -> AsyncIterator[None]:
-        """Answer questions (NATS micro, ADR-32) while the context is open."""
-        service = await nats.micro.add_service(self.client, name=name, version="1.0.0", description="")
-        for label, endpoint in endpoints.items():
-            await service.add_endpoint(name=label, subject=endpoint.subject, handler=_answerer(endpoint))
-        # Only now can others reach it: a question asked after this point finds somebody.
-        await self.client.flush()
-        try:
-            yield
-        finally:
-            if not self.client.is_closed:
-                await service.stop()
+    def serve(self, name: str, endpoints: Mapping[str, Endpoint[Any]]) -> AbstractAsyncContextManager[None]:
+        """Answer questions (NATS micro, ADR-32) while the context is open, several at a time."""
+        return answers.serve(self.client, name, endpoints)
 
     async def listen(self, subject: str) -> AsyncIterator[bytes]:
         """What is published on a subject from now on; nothing of the past, and nothing while disconnected."""
         subscription = await self.client.subscribe(subject)
         try:
             async for message in subscription.messages:
-                yield message.data
+                if published_by_a_service(message.headers):
+                    yield message.data
         finally:
             if not self.client.is_closed:
                 await subscription.unsubscribe()
@@ -266,24 +181,23 @@ class Bus:
         Raises:
             BusUnavailable: no answer.
         """
-        try:
-            entry = await (await self._js.key_value(bucket)).get(key)
-        except KeyNotFoundError:
-            return None
-        except _AWAY as error:
-            raise BusUnavailable(f"{bucket}/{key}: {error!r}") from error
-        return KvEntry(key, entry.value or b"", int(entry.revision or 0))
+        return await self._keys.get(bucket, key)
 
-    async def kv_put(self, bucket: str, key: str, value: bytes) -> None:
-        """Write a key.
+    async def kv_put(self, bucket: str, key: str, value: bytes) -> int:
+        """Write a key and return its revision.
 
         Raises:
             BusUnavailable: no acknowledgement.
         """
-        try:
-            await self._js.publish(f"$KV.{bucket}.{key}", value)
-        except _AWAY as error:
-            raise BusUnavailable(f"{bucket}/{key}: {error!r}") from error
+        return await self._keys.put(bucket, key, value)
+
+    async def kv_create(self, bucket: str, key: str, value: bytes) -> int | None:
+        """Write a key only if it has no value, and return its revision; None when it has one.
+
+        Raises:
+            BusUnavailable: no acknowledgement.
+        """
+        return await self._keys.create(bucket, key, value)
 
     async def kv_delete(self, bucket: str, key: str) -> None:
         """Delete a key; deleting one that is not there is fine.
@@ -291,26 +205,12 @@ class Bus:
         Raises:
             BusUnavailable: no acknowledgement.
         """
-        try:
-            await self._js.publish(f"$KV.{bucket}.{key}", headers={"KV-Operation": "DEL"})
-        except _AWAY as error:
-            raise BusUnavailable(f"{bucket}/{key}: {error!r}") from error
+        await self._keys.delete(bucket, key)
 
-    async def kv_watch(self, bucket: str, pattern: str = ">") -> AsyncIterator[KvEntry | None]:
+    def kv_watch(self, bucket: str, pattern: str = ">") -> AsyncGenerator[KvEntry | None]:
         """The newest value of every key, then each change. None says that all present keys have been told; it
         comes again, after the values themselves, when the connection was lost in between."""
-        prefix = f"$KV.{bucket}."
-
-        def start() -> ConsumerConfig:
-            return ConsumerConfig(
-                deliver_policy=DeliverPolicy.LAST_PER_SUBJECT, filter_subject=prefix + pattern
-            )
-
-        async for message in self._follow(f"KV_{bucket}", start):
-            if message is None:
-                yield None
-            else:
-                yield KvEntry(message.subject.removeprefix(prefix), message.data, message.sequence)
+        return self._keys.watch(bucket, pattern)
 
     # -- blobs ------------------------------------------------------------------------------------------------
 
@@ -320,19 +220,7 @@ class Bus:
         Raises:
             BusUnavailable: not stored.
         """
-        blob = new_id()
-        try:
-            store = await self._js.object_store(topology.BLOB_BUCKET)
-            await store.put(blob, data, meta=ObjectMeta(name=blob))
-        except _AWAY as error:
-            raise BusUnavailable(f"blob of {len(data)} bytes: {error!r}") from error
-        return BlobRef(
-            blob=blob,
-            name=name,
-            media_type=media_type,
-            size_bytes=len(data),
-            sha256=hashlib.sha256(data).hexdigest(),
-        )
+        return await blobs.put_blob(self._js, data, name=name, media_type=media_type)
 
     async def get_blob(self, ref: BlobRef) -> bytes:
         """The bytes of a reference.
@@ -341,91 +229,9 @@ class Bus:
             BusUnavailable: no answer.
             LookupError: the blob is gone, or is not what the reference says.
         """
-        try:
-            store = await self._js.object_store(topology.BLOB_BUCKET)
-            data = bytes((await store.get(ref.blob)).data or b"")
-        except ObjectNotFoundError:
-            raise LookupError(f"{ref.name}: the stored file is gone") from None
-        except _AWAY as error:
-            raise BusUnavailable(f"blob {ref.blob}: {error!r}") from error
-        if len(data) != ref.size_bytes or hashlib.sha256(data).hexdigest() != ref.sha256:
-            raise LookupError(f"{ref.name}: the stored file is not the one that was sent")
-        return data
+        return await blobs.get_blob(self._js, ref)
 
     async def close(self) -> None:
         """Flush the background buffer for a moment and hang up."""
-        await self._soon.close(timeout_seconds=2)
+        await self._soon.close(SOON_AT_STOP_SECONDS)
         await self.client.close()
-
-
-def _answerer(endpoint: Endpoint) -> Callable[[Request], Awaitable[None]]:
-    async def answer(request: Request) -> None:
-        try:
-            question = endpoint.model.decode(request.data)
-        except ValidationError as error:
-            await request.respond(Refused(code="bad_request", text=str(error)).encode())
-            return
-        try:
-            response = await endpoint.handler(question)
-        except Exception:
-            log.exception("answer_failed", subject=endpoint.subject)
-            response = Refused(code="internal", text="the service failed; its log has the reason")
-        await request.respond(response.encode())
-
-    return answer
-
-
-@asynccontextmanager
-async def open_bus(
-    url: str,
-    *,
-    name: str,
-    nkey_seed_file: Path | None,
-    on_closed: Callable[[], None] | None = None,
-) -> AsyncIterator[Bus]:
-    """Connect and, at the end, hang up. Reconnects for ever in between; `on_closed` tells when nats-py gave up.
-
-    Raises:
-        BusUnavailable: no connection within `CONNECT_SECONDS`, or the identity was refused.
-        BusTooOld: the server is older than `SERVER_FLOOR`.
-    """
-    client = Client()
-
-    async def closed() -> None:
-        if on_closed is not None:
-            on_closed()
-
-    async def error(problem: Exception) -> None:
-        log.info("bus_trouble", reason=str(problem) or repr(problem))
-
-    try:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            await client.connect(
-                servers=[url],
-                name=name,
-                nkeys_seed=str(nkey_seed_file) if nkey_seed_file is not None else None,
-                inbox_prefix=f"_INBOX_{name}".encode(),
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=RETRY_SECONDS,  # type: ignore[arg-type]  # sleeps for it; a fraction works
-                ping_interval=10,
-                max_outstanding_pings=2,
-                error_cb=error,
-                closed_cb=closed,
-            )
-    except (*_AWAY, TimeoutError) as problem:
-        await client.close()
-        raise BusUnavailable(f"no connection to {url}: {problem!r}") from None
-    try:
-        found = client.connected_server_version
-        if (found.major, found.minor) < SERVER_FLOOR:
-            raise BusTooOld(
-                f"nats-server {found} is too old: Airut needs {'.'.join(map(str, SERVER_FLOOR))} or newer"
-            )
-        bus = Bus(client, name)
-    except BaseException:
-        await client.close()
-        raise
-    try:
-        yield bus
-    finally:
-        await bus.close()

@@ -1,10 +1,14 @@
 """What a handler raises to steer its message, and what the bus raises when it is away."""
 
 from datetime import timedelta
+from typing import Final
+
+import nats.errors
+import nats.js.errors
 
 
 class Retry(Exception):
-    """The message cannot be handled now: deliver it again later."""
+    """The message cannot be handled now: hand it over again later."""
 
     def __init__(self, reason: str, after: timedelta = timedelta(seconds=5)) -> None:
         super().__init__(reason)
@@ -21,3 +25,15 @@ class BusUnavailable(Exception):
 
 class BusTooOld(Exception):
     """The server lacks what Airut relies on."""
+
+
+class MessageTooLarge(ValueError):
+    """The message is larger than the bus takes; trying again does not help."""
+
+
+class PullBroken(Exception):
+    """A consumer is gone, or the server is silent."""
+
+
+#: What nats-py raises when the server is away, slow, or has lost the stream for a moment.
+AWAY: Final = (nats.errors.Error, nats.js.errors.APIError, TimeoutError, OSError, PullBroken)

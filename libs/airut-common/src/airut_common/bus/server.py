@@ -4,17 +4,23 @@ import asyncio
 import contextlib
 import json
 import shutil
-import socket
 import sysconfig
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from airut_common.bus.errors import BusUnavailable
 from airut_common.bus.permissions import PERMISSIONS, Permissions
 
 START_SECONDS = 15.0
 STOP_SECONDS = 10.0
+POLL_SECONDS = 0.02
+MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
+"""A request may hold 512 Ki characters and a policy 1 Mi; JSON makes up to six bytes of one."""
+MAX_STORE_BYTES = 16 * 1024 * 1024 * 1024
+"""More than all limits in `topology` together. Without it the server takes a part of the free disk, and on a full
+one refuses to create a stream whose limit is larger, however empty it is."""
 
 
 def nats_server_binary() -> str:
@@ -31,9 +37,13 @@ def nats_server_binary() -> str:
 
 
 class NatsServer:
-    """A loopback server with its own folder. `nkeys` maps identities to public keys; None admits everybody (tests)."""
+    """A loopback server with its own folder.
 
-    def __init__(self, folder: Path, port: int, nkeys: Mapping[str, str] | None = None) -> None:
+    Port 0 takes a free one at the first start and keeps it from then on. `nkeys` maps identities to public keys; None
+    admits everybody (tests).
+    """
+
+    def __init__(self, folder: Path, port: int = 0, nkeys: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self.port = port
         self.nkeys = nkeys
@@ -41,7 +51,7 @@ class NatsServer:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Where it listens; known after the first start when the port was 0."""
         return f"nats://127.0.0.1:{self.port}"
 
     def config_text(self) -> str:
@@ -49,12 +59,14 @@ class NatsServer:
         config: dict[str, object] = {
             "server_name": "airut",
             "host": "127.0.0.1",
-            "port": self.port,
-            "max_payload": 1024 * 1024,
+            "port": self.port or -1,
+            "ports_file_dir": str(self.folder),
+            "max_payload": MAX_PAYLOAD_BYTES,
             "jetstream": {
                 "store_dir": str(self.folder / "data"),
                 # The default syncs every two minutes: a power cut would lose acknowledged messages.
                 "sync_interval": "always",
+                "max_file_store": MAX_STORE_BYTES,
             },
         }
         if self.nkeys is not None:
@@ -112,28 +124,38 @@ class NatsServer:
             await self._process.wait()
 
     async def _until_listening(self, process: asyncio.subprocess.Process) -> None:
-        deadline = asyncio.get_running_loop().time() + START_SECONDS
-        while asyncio.get_running_loop().time() < deadline:
-            if process.returncode is not None:
-                tail = (self.folder / "nats.log").read_text(errors="replace")[-500:]
-                raise BusUnavailable(f"nats-server ended at its start: {tail}")
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-            except OSError:
-                await asyncio.sleep(0.02)
-            else:
-                writer.close()
-                with contextlib.suppress(OSError):
-                    await writer.wait_closed()
-                return
-        raise BusUnavailable(f"nats-server did not listen on {self.url} within {START_SECONDS:g} s")
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                while not await self._listens(process.pid):
+                    if process.returncode is not None:
+                        tail = (self.folder / "nats.log").read_text(errors="replace")[-500:]
+                        raise BusUnavailable(f"nats-server ended at its start: {tail}")
+                    await asyncio.sleep(POLL_SECONDS)
+        except TimeoutError:
+            await self.kill()
+            raise BusUnavailable(f"nats-server did not listen within {START_SECONDS:g} s") from None
+
+    async def _listens(self, pid: int) -> bool:
+        port = self.port or _port_in(self.folder / f"nats-server_{pid}.ports")
+        if port is None:
+            return False
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            return False
+        self.port = port
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        return True
 
 
-def free_port() -> int:
-    """A loopback TCP port that is free now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _port_in(ports_file: Path) -> int | None:
+    """The port in the file that the server writes when it listens; None as long as it is not complete."""
+    try:
+        return urlsplit(str(json.loads(ports_file.read_bytes())["nats"][0])).port
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable
+from itertools import islice
 
 import structlog
 
@@ -12,7 +13,8 @@ from airut_common.bus.errors import BusUnavailable
 CAPACITY = 20_000
 MAX_BYTES = 64 * 1024 * 1024
 BATCH = 128
-STORE_SECONDS = 30.0
+RETRY_SECONDS = 0.25
+SLOWEST_RETRY_SECONDS = 2.0
 
 log = structlog.get_logger()
 
@@ -20,8 +22,8 @@ log = structlog.get_logger()
 class SoonBuffer:
     """First in, first stored. Full means that the newest is dropped, and counted."""
 
-    def __init__(self, publish: Callable[[str, bytes, str, float], Awaitable[None]]) -> None:
-        self._publish = publish
+    def __init__(self, store_once: Callable[[str, bytes, str], Awaitable[None]]) -> None:
+        self._store_once = store_once
         self._waiting: deque[tuple[str, bytes, str]] = deque()
         self._bytes = 0
         self._task: asyncio.Task[None] | None = None
@@ -32,6 +34,8 @@ class SoonBuffer:
     def put(self, subject: str, data: bytes) -> bool:
         """Take a message in without waiting; False when it was dropped."""
         if len(self._waiting) >= CAPACITY or self._bytes + len(data) > MAX_BYTES:
+            if not self.dropped:
+                log.warning("events_dropped", reason="the bus is away or slow, and the buffer is full")
             self.dropped += 1
             return False
         self._waiting.append((subject, data, uuid.uuid4().hex))
@@ -60,18 +64,25 @@ class SoonBuffer:
             log.warning("events_lost_at_stop", count=len(self._waiting))
 
     async def _pump(self) -> None:
+        delay = RETRY_SECONDS
         while self._waiting:
-            batch = [self._waiting[index] for index in range(min(BATCH, len(self._waiting)))]
-            # All are sent before the first acknowledgement is waited for; one connection keeps their order.
+            batch = list(islice(self._waiting, BATCH))
+            # All are sent before the first acknowledgement is waited for; one connection keeps their order. What is
+            # behind a failed one is sent again with it, so that order holds; the stream drops what it has by its id.
             results = await asyncio.gather(
-                *(self._publish(*item, STORE_SECONDS) for item in batch), return_exceptions=True
+                *(self._store_once(*item) for item in batch), return_exceptions=True
             )
-            for (_, data, _), result in zip(batch, results, strict=True):
+            for result in results:
                 if isinstance(result, BusUnavailable):
-                    break  # this one and all behind it stay first in line, with their ids
+                    await asyncio.sleep(delay)
+                    delay = min(delay * 2, SLOWEST_RETRY_SECONDS)
+                    break
                 if isinstance(result, BaseException):
                     log.error("event_not_storable", reason=repr(result))
-                self._waiting.popleft()
-                self._bytes -= len(data)
+                self._bytes -= len(self._waiting.popleft()[1])
+                delay = RETRY_SECONDS
+        if self.dropped:
+            log.warning("events_were_dropped", count=self.dropped)
+            self.dropped = 0
         self._task = None
         self._idle.set()

@@ -28,8 +28,11 @@ BUCKETS: Final = (CONFIG_BUCKET, SEALED_BUCKET, STATUS_BUCKET)
 
 ACK_WAIT: Final = timedelta(seconds=30)
 MAX_DELIVERIES: Final = 10
-"""Counted by `Bus.consume`, not by the server: there, a message past its last delivery would stay unseen."""
-DUPLICATE_WINDOW: Final = timedelta(hours=1)
+"""Judged by `Bus.consume`, not by the server: there, a message past its last delivery would stay unseen."""
+GIVE_UP_AFTER: Final = timedelta(days=2)
+DUPLICATE_WINDOW: Final = timedelta(days=1)
+EVENT_DUPLICATE_WINDOW: Final = timedelta(minutes=10)
+"""Shorter, because the server keeps the ids of a window in memory and events are many."""
 EVENT_AGE: Final = timedelta(days=14)
 BLOB_AGE: Final = timedelta(days=7)
 MIB: Final = 1024 * 1024
@@ -44,6 +47,7 @@ class Stream:
     work_queue: bool = False
     max_age: timedelta = timedelta(0)
     max_bytes: int = -1
+    duplicate_window: timedelta = DUPLICATE_WINDOW
 
     def config(self) -> StreamConfig:
         """The server's view of it. A full work queue refuses new messages, a full log drops its oldest."""
@@ -55,7 +59,7 @@ class Stream:
             discard=DiscardPolicy.NEW if self.work_queue else DiscardPolicy.OLD,
             max_age=self.max_age.total_seconds(),
             max_bytes=self.max_bytes,
-            duplicate_window=DUPLICATE_WINDOW.total_seconds(),
+            duplicate_window=self.duplicate_window.total_seconds(),
             allow_direct=True,
         )
 
@@ -69,6 +73,9 @@ class Consumer:
     filter_subject: str
     ack_wait: timedelta = ACK_WAIT
     max_deliveries: int = MAX_DELIVERIES
+    """Handlings that failed or were cut short by the end of their process; `Retry` does not count."""
+    give_up_after: timedelta = GIVE_UP_AFTER
+    """Age at which a message whose handler still says `Retry` becomes a dead letter."""
 
     def config(self) -> ConsumerConfig:
         """The server's view of it."""
@@ -84,12 +91,32 @@ class Consumer:
 
 TASKS: Final = Stream("AIRUT_TASKS", ("airut.v1.task.requested.*",), work_queue=True, max_bytes=512 * MIB)
 REPLIES: Final = Stream("AIRUT_REPLIES", ("airut.v1.reply.*.*",), work_queue=True, max_bytes=512 * MIB)
-EVENTS: Final = Stream("AIRUT_EVENTS", ("airut.v1.event.>",), max_age=EVENT_AGE, max_bytes=1024 * MIB)
-DEAD: Final = Stream("AIRUT_DEAD", ("airut.v1.dead.*",), max_age=EVENT_AGE, max_bytes=128 * MIB)
-STREAMS: Final = (TASKS, REPLIES, EVENTS, DEAD)
+EVENTS: Final = Stream(
+    "AIRUT_EVENTS",
+    ("airut.v1.event.>",),
+    max_age=EVENT_AGE,
+    max_bytes=1024 * MIB,
+    duplicate_window=EVENT_DUPLICATE_WINDOW,
+)
+# A dead letter's id must be known for as long as its message can come again.
+DEAD: Final = Stream(
+    "AIRUT_DEAD", ("airut.v1.dead.*",), max_age=EVENT_AGE, max_bytes=128 * MIB, duplicate_window=EVENT_AGE
+)
+# Advisories are plain messages of the server: lost, unless a stream takes them up.
+ADVISORIES: Final = Stream(
+    "AIRUT_ADVISORIES",
+    (
+        "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.*.*",
+        "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.*.*",
+    ),
+    max_age=EVENT_AGE,
+    max_bytes=32 * MIB,
+    duplicate_window=EVENT_DUPLICATE_WINDOW,
+)
+STREAMS: Final = (TASKS, REPLIES, EVENTS, DEAD, ADVISORIES)
 
 ORCHESTRATOR_TASKS: Final = Consumer(TASKS.name, "orchestrator", "airut.v1.task.requested.*")
-EMAIL_REPLIES: Final = Consumer(REPLIES.name, "gateway-email", "airut.v1.reply.email.*", max_deliveries=50)
+EMAIL_REPLIES: Final = Consumer(REPLIES.name, "gateway-email", "airut.v1.reply.email.*")
 CONSUMERS: Final = (ORCHESTRATOR_TASKS, EMAIL_REPLIES)
 
 
