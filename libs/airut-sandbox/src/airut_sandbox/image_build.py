@@ -47,10 +47,15 @@ async def podman_build(podman: Podman, arguments: Sequence[str], *, timeout_seco
         raise BuildFailed(tail.text(), timed_out=timed_out)
 
 
-async def _start(podman: Podman, arguments: Sequence[str]) -> asyncio.subprocess.Process:
+def guarded_argv(podman: Podman, arguments: Sequence[str]) -> list[str]:
+    """`podman build ARGUMENTS` below its guard, which ends it when its own standard input closes."""
     guarded = [sys.executable, "-I", build_guard.__file__, *podman.argv, "build", *arguments]
     # In the user namespace of the build, the guard may also end what runs under subordinate ids.
-    argv = [*podman.argv, "unshare", *guarded] if podman.rootless else guarded
+    return [*podman.argv, "unshare", *guarded] if podman.rootless else guarded
+
+
+async def _start(podman: Podman, arguments: Sequence[str]) -> asyncio.subprocess.Process:
+    argv = guarded_argv(podman, arguments)
     try:
         return await asyncio.create_subprocess_exec(
             *argv,
