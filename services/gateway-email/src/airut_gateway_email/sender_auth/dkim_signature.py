@@ -36,6 +36,7 @@ class Signature:
     index: int
     """Its place among the signature headers, topmost 0."""
     domain: str
+    """Empty when it could not be read; then `problem` says why."""
     selector: str
     tags: Mapping[str, str]
     signed: frozenset[str]
@@ -61,7 +62,7 @@ def read_signatures(mail: RawMail, now: datetime) -> list[Signature]:
 
 def _read(index: int, field: Field, mail: RawMail, now: datetime) -> Signature:
     def bad(problem: str) -> Signature:
-        return Signature(index, tags.get("d", "?"), tags.get("s", "?"), tags, signed, problem)
+        return Signature(index, "", "", tags, signed, problem)
 
     tags: dict[str, str] = {}
     signed: frozenset[str] = frozenset()

@@ -116,6 +116,9 @@ async def _dkim(
     identifiers: list[Identifier] = []
     verified = 0
     for signature in signatures:
+        if not signature.domain:
+            identifiers.append(Identifier("DKIM", "?", "permerror", signature.problem or "", None))
+            continue
         aligned = await alignment.holds(signature.domain, strict=strict)
         if aligned is False or verified >= MAX_SIGNATURES:
             identifiers.append(Identifier("DKIM", signature.domain, "none", "not verified", aligned))

@@ -14,6 +14,7 @@ import dns.rdatatype
 import dns.rrset
 
 UDP_BYTES = 1232
+LARGEST = 65535
 
 
 class ZoneServer:
@@ -68,7 +69,7 @@ class ZoneServer:
             self.tcp_questions.append(_question(query))
             response = self.answer(query)
             if response is not None:
-                wire = response.to_wire()
+                wire = response.to_wire(max_size=LARGEST)
                 writer.write(struct.pack("!H", len(wire)) + wire)
                 await writer.drain()
         finally:
@@ -117,7 +118,7 @@ class _Udp(asyncio.DatagramProtocol):
         response = self._server.answer(query)
         if response is None or self._transport is None:
             return
-        if len(response.to_wire()) > UDP_BYTES:
+        if len(response.to_wire(max_size=LARGEST)) > UDP_BYTES:
             response = dns.message.make_response(query, recursion_available=True)
             response.flags |= dns.flags.TC
         self._transport.sendto(response.to_wire(), addr)
