@@ -1,0 +1,179 @@
+"""A real installation for a demo or a test: its airut.yaml, `airut up` as a child, secrets, addresses."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from airut_common.processes import run
+from airut_demo.world.world import GIT_NAME, MODEL_NAME, REPOSITORY, USER, World
+from airut_sandbox.base_image import ensure_base_image
+from airut_sandbox.podman import probe_podman
+
+ADDRESS = "demo@airut.example"
+GIT_TOKEN = "DEMO_GIT_TOKEN"
+API_KEY = "ANTHROPIC_API_KEY"
+READY_SECONDS = 60.0
+STOP_SECONDS = 60.0
+
+
+class InstallationFailed(Exception):
+    """`airut up` did not come up; the text ends with its log."""
+
+
+def settings(world: World, *, base_image: str, real_model: bool) -> dict[str, Any]:
+    """The airut.yaml of this world, as data."""
+    connect_to = dict(world.connect_to())
+    if real_model:
+        del connect_to[MODEL_NAME]
+    return {
+        "state_dir": "state",
+        "max_concurrent": 2,
+        "email": {
+            "listen": "127.0.0.1:0",
+            "hostname": "airut.example",
+            "authentication": {"resolver": world.resolver},
+            "relay": {
+                "host": "127.0.0.1",
+                "port": int(world.mail_address.rpartition(":")[2]),
+                "security": "plain",
+            },
+        },
+        "dashboard": {"listen": "127.0.0.1:0"},
+        "egress": {"connect_to": connect_to, "ca_file": str(world.ca.file)}
+        | ({} if real_model else {"resolver": world.resolver}),
+        "sandbox": {"base_image": base_image},
+        "repos": {
+            REPOSITORY: {
+                "address": ADDRESS,
+                "senders": [USER],
+                "git": {
+                    "url": f"https://{GIT_NAME}/{REPOSITORY}.git",
+                    "push_credential": GIT_TOKEN,
+                    "ca_file": str(world.ca.file),
+                },
+                "credentials": {
+                    GIT_TOKEN: {"scopes": [GIT_NAME], "headers": ["authorization"]},
+                    API_KEY: {"scopes": [MODEL_NAME], "headers": ["x-api-key"]},
+                },
+                "limits": {"timeout_seconds": 600},
+            }
+        },
+    }
+
+
+class DemoInstallation:
+    """A running `airut up`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config_file = folder / "airut.yaml"
+        self.log_file = folder / "up.log"
+        self.process: asyncio.subprocess.Process | None = None
+        self.addresses: dict[str, str] = {}
+
+    def write(self, config: Mapping[str, Any]) -> None:
+        """Write airut.yaml; JSON is YAML."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.config_file.write_text(json.dumps(config, indent=2) + "\n")
+
+    @property
+    def smtp(self) -> str:
+        """Where mail goes in."""
+        return self.addresses["smtp"]
+
+    @property
+    def dashboard(self) -> str:
+        """The dashboard's URL."""
+        return self.addresses["http"]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run `airut up` while the context is open.
+
+        Raises:
+            InstallationFailed: it did not become ready.
+        """
+        await self.start()
+        try:
+            yield
+        finally:
+            await self.stop()
+
+    async def start(self) -> None:
+        """Start it and wait until every service is ready."""
+        with self.log_file.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *_airut("up", self.config_file), stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,
+            )  # fmt: skip
+        try:
+            await self._until_ready()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Ctrl-C, and wait for the ordered stop."""
+        process = self.process
+        if process is None or process.returncode is not None:
+            return
+        process.send_signal(signal.SIGINT)
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+
+    async def status(self) -> dict[str, Any] | None:
+        """What `airut status --json` says; None while the bus does not answer."""
+        done = await run([*_airut("status", self.config_file), "--json"], timeout_seconds=60, check=False)
+        if not done.stdout.strip():
+            return None
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    async def set_secret(self, name: str, value: str) -> None:
+        """`airut secret set`, the value on standard input."""
+        command = [*_airut("secret", self.config_file, "set", name), "--repo", REPOSITORY]
+        await run(command, timeout_seconds=60, stdin=value.encode())
+
+    async def _until_ready(self) -> None:
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                while True:
+                    if self.process is None or self.process.returncode is not None:
+                        raise InstallationFailed(f"airut up ended:\n{self.log_tail()}")
+                    found = (
+                        await self.status() if (self.folder / "state" / "nats" / "port").exists() else None
+                    )
+                    if found is not None and all(service["ready"] for service in found["services"]):
+                        for service in found["services"]:
+                            self.addresses |= service["addresses"]
+                        return
+                    await asyncio.sleep(0.3)
+        except TimeoutError:
+            text = f"airut up was not ready within {READY_SECONDS:g} s:\n{self.log_tail()}"
+            raise InstallationFailed(text) from None
+
+    def log_tail(self) -> str:
+        """The end of its log."""
+        return self.log_file.read_text(errors="replace")[-4000:]
+
+
+async def demo_base_image(folder: Path, cache: Path) -> str:
+    """The image that stands for the public base on hosts without a registry."""
+    podman = await probe_podman(folder / "podman", runtime=None)
+    return await ensure_base_image(podman, cache_dir=cache)
+
+
+def _airut(command: str, config: Path, *more: str) -> list[str]:
+    return [sys.executable, "-P", "-m", "airut", command, *more, "-c", str(config)]

@@ -1,0 +1,107 @@
+"""An authoritative DNS server over UDP and TCP for the world's own names; everything else does not exist."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdatatype
+import dns.rrset
+
+
+@dataclass
+class Zones:
+    """Records by name and type, such as `{("a.example", "TXT"): ["v=spf1 -all"]}`. May be changed while served."""
+
+    records: dict[tuple[str, str], Sequence[str]] = field(default_factory=dict)
+
+    def add(self, name: str, kind: str, *values: str) -> None:
+        """Set a name's records of one type. TXT values are given without quotes, at any length."""
+        self.records[name.lower().rstrip("."), kind] = values
+
+    def answer(self, wire: bytes) -> bytes | None:
+        """The response to a query; None for what is no query."""
+        try:
+            query = dns.message.from_wire(wire)
+        except dns.exception.DNSException:
+            return None
+        response = dns.message.make_response(query)
+        response.flags |= dns.flags.AA
+        question = query.question[0]
+        name = question.name.to_text(omit_final_dot=True).lower()
+        kind = dns.rdatatype.to_text(question.rdtype)
+        values = self.records.get((name, kind))
+        if values:
+            texts = [_quoted(value) for value in values] if kind == "TXT" else list(values)
+            response.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, *texts))
+        elif not any(known == name or known.endswith(f".{name}") for known, _ in self.records):
+            response.set_rcode(dns.rcode.NXDOMAIN)
+        return response.to_wire()
+
+
+def _quoted(text: str) -> str:
+    """A TXT record's text in strings of at most 255 bytes (RFC 1035 §3.3)."""
+    return " ".join(f'"{text[start : start + 255]}"' for start in range(0, len(text), 255)).replace(
+        ";", "\\;"
+    )
+
+
+class _Udp(asyncio.DatagramProtocol):
+    def __init__(self, zones: Zones) -> None:
+        self._zones = zones
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        response = self._zones.answer(data)
+        if response is not None and self._transport is not None:
+            self._transport.sendto(response, addr)
+
+
+@asynccontextmanager
+async def serve_zones(zones: Zones) -> AsyncIterator[str]:
+    """Serve on a free loopback port, the same for UDP and TCP; yields `127.0.0.1:port`."""
+
+    async def tcp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            length = int.from_bytes(await reader.readexactly(2))
+            response = zones.answer(await reader.readexactly(length))
+            if response is not None:
+                writer.write(len(response).to_bytes(2) + response)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # the client went away, which is its right
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(tcp, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.bind(("127.0.0.1", port))
+    udp.setblocking(False)
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: _Udp(zones), sock=udp)
+    try:
+        async with server:
+            yield f"127.0.0.1:{port}"
+    finally:
+        transport.close()
+
+
+def domain_records(
+    domain: str, *, dkim_selector: str, dkim_record: str, policy: str = "reject"
+) -> Mapping[tuple[str, str], list[str]]:
+    """What a careful mail domain publishes: DKIM key, an SPF that allows nobody, a DMARC policy."""
+    return {
+        (domain, "MX"): [f"10 mx.{domain}."],
+        (domain, "TXT"): ["v=spf1 -all"],
+        (f"{dkim_selector}._domainkey.{domain}", "TXT"): [dkim_record],
+        (f"_dmarc.{domain}", "TXT"): [f"v=DMARC1; p={policy}"],
+    }
