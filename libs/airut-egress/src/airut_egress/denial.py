@@ -20,7 +20,10 @@ MESSAGES: Final = {
     "credential": "A credential in this request is not allowed where it stands.",
     "upstream-refused": "This host leads to an address that sandboxes may not reach.",
     "upstream-unknown": "This host has no address.",
+    "upstream-unreachable": "This host is allowed, but could not be reached.",
+    "upstream-tls": "This host is allowed, but its certificate could not be verified.",
     "protocol": "Only HTTP leaves this sandbox.",
+    "policy-changed": "The rules of this sandbox have changed; connect again.",
 }
 _CHANGEABLE: Final = frozenset({"host", "path", "method", "ambiguous-path"})
 
