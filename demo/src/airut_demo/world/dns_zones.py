@@ -86,7 +86,7 @@ async def serve_zones(zones: Zones) -> AsyncIterator[str]:
     port = server.sockets[0].getsockname()[1]
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.bind(("127.0.0.1", port))
-    udp.setblocking(False)
+    udp.setblocking(False)  # noqa: FBT003 - the standard library's own signature
     transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: _Udp(zones), sock=udp)
     try:
         async with server:
