@@ -2,8 +2,8 @@
 
 import secrets
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from airut_common.config.models import MaskedCredential
@@ -90,6 +90,17 @@ class Session:
         self.generation += 1
         self.cut("the session's rules have changed")
 
+    def replace_credentials(self, credentials: Sequence[Credential], installation_key: bytes) -> None:
+        """Put other values behind the surrogates that the sandbox holds.
+
+        Raises:
+            airut_egress.credentials.BadCredential: a value cannot be masked.
+        """
+        config = replace(self.config, credentials=tuple(credentials))
+        if config.credentials == self.config.credentials:
+            return
+        self.replace(config, self.policy, _entries(config, installation_key, self.environment))
+
     def cut(self, reason: str) -> None:
         """Cut every open connection."""
         for connection in tuple(self.connections):
@@ -145,7 +156,7 @@ class Session:
 
 
 def build_entries(
-    config: SessionConfig, policy: Policy, installation_key: bytes, held: dict[str, str]
+    config: SessionConfig, policy: Policy, installation_key: bytes, held: Mapping[str, str]
 ) -> tuple[MaskedEntry, ...]:
     """The session's credentials, ready to be applied. `held`: surrogates that the sandbox has already.
 
@@ -166,3 +177,18 @@ def build_entries(
     if problems := unusable(policy, entries):
         raise UnusableCredential("; ".join(problems))
     return entries
+
+
+def _entries(
+    config: SessionConfig, installation_key: bytes, held: Mapping[str, str]
+) -> tuple[MaskedEntry, ...]:
+    def stand_in(credential: Credential) -> str:
+        value = credential.value.reveal()
+        return held.get(credential.name) or surrogate(
+            installation_key, config.sandbox, credential.name, value
+        )
+
+    return tuple(
+        MaskedEntry.build(credential.name, credential.config, credential.value, stand_in(credential))
+        for credential in config.credentials
+    )

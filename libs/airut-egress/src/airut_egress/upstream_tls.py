@@ -35,7 +35,7 @@ class UpstreamTls:
         connection = SSL.Connection(self._context)
         # pyOpenSSL has no public way to ask for the check of a name (pyca/pyopenssl#795).
         lib: Any = SSL._lib  # type: ignore[attr-defined]
-        parameters = lib.SSL_get0_param(connection._ssl)  # type: ignore[attr-defined]
+        parameters = lib.SSL_get0_param(connection._ssl)
         lib.X509_VERIFY_PARAM_set_hostflags(parameters, _HOST_FLAGS)
         name = host.encode("ascii")
         if lib.X509_VERIFY_PARAM_set1_host(parameters, name, len(name)) != 1:

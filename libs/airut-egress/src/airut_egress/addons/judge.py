@@ -1,0 +1,130 @@
+"""The judgement, made on the headers alone: nothing of a denied request is read further or goes anywhere."""
+
+from mitmproxy.http import Headers, HTTPFlow
+
+from airut_egress.addons.outgoing import outgoing_headers, upgrade_problem
+from airut_egress.answers import status_for
+from airut_egress.credentials import substitute
+from airut_egress.exchange import Exchange
+from airut_egress.interception.authority_form import read_authority
+from airut_egress.interception.port import ClientPort, problem_of, set_detail, set_exchange
+from airut_egress.names import AddressLiteral, BadName
+from airut_egress.policy import RequestFacts, decide, strip_overrides
+
+MAX_HEADERS_BYTES = 64 * 1024
+
+
+class Denied(Exception):
+    """The request does not go out. `detail` is for the person who reads the answer."""
+
+    def __init__(self, obstacle: str, detail: str = "", *, reason: str = "") -> None:
+        super().__init__(detail)
+        self.obstacle = obstacle
+        self.detail = detail
+        self.reason = reason or obstacle
+
+
+class Judge:
+    """Decides, and makes of an allowed request what goes out."""
+
+    def __init__(self, port: ClientPort) -> None:
+        self._port = port
+
+    def requestheaders(self, flow: HTTPFlow) -> None:
+        """Allow or deny; the mark is set last, so that everything before it leaves the request denied."""
+        exchange = self._begin(flow)
+        try:
+            self._judge(flow, exchange)
+        except Denied as denied:
+            exchange.obstacle = denied.obstacle
+            exchange.status = status_for(denied.obstacle)
+            set_detail(flow, denied.detail)
+            exchange.finish("deny", denied.reason)
+            self._port.exchanges.discard(exchange)
+            return
+        flow.request.stream = exchange.count_out
+        exchange.allowed = True
+
+    def _begin(self, flow: HTTPFlow) -> Exchange:
+        port, request = self._port, flow.request
+        exchange = Exchange(
+            session=port.session,
+            method=request.data.method.decode("latin-1"),
+            scheme="https" if port.port == 443 else "http",
+            host=port.host or _asked_host(flow) or port.destination[0],
+            port=port.port,
+            path=request.data.path.partition(b"?")[0].decode("utf-8", "replace"),
+        )
+        port.exchanges.add(exchange)
+        set_exchange(flow, exchange)
+        return exchange
+
+    def _judge(self, flow: HTTPFlow, exchange: Exchange) -> None:
+        port, request = self._port, flow.request
+        if port.generation != port.session.generation or port.session.closed:
+            raise Denied("policy-changed", "the rules of this sandbox have changed; connect again")
+        if problem := problem_of(flow):
+            raise Denied("protocol", problem)
+        self._check_names(flow)
+        exchange.host = port.host
+        headers = list(request.headers.fields)
+        exchange.websocket, problem = upgrade_problem(request.method, request.http_version, headers)
+        if problem is not None:
+            raise Denied("protocol", problem)
+        facts = RequestFacts(exchange.method, exchange.scheme, port.host, port.port, request.data.path)
+        decision = decide(facts, port.session.policy)
+        if not decision.allow:
+            raise Denied(decision.obstacle, decision.reason if decision.obstacle == "ambiguous-path" else "")
+        kept, _ = strip_overrides(outgoing_headers(headers, websocket=exchange.websocket), decision)
+        put = substitute(
+            kept,
+            port.host,
+            target=request.data.path,
+            tls=port.port == 443,
+            credentials=port.session.entries,
+        )
+        if put.refusal is not None:
+            raise Denied("credential", put.refusal)
+        exchange.rule, exchange.credentials = decision.rule, put.used
+        self._rewrite(flow, put.headers, put.target)
+
+    def _check_names(self, flow: HTTPFlow) -> None:
+        """Host, `:authority` and the authority of an absolute target are all the name that was dialled."""
+        request = flow.request
+        given = [value for name, value in request.headers.fields if name.lower() == b"host"]
+        if request.data.authority:
+            given.append(request.data.authority)
+        if not given:
+            raise Denied("mismatch", "the request names no host")
+        for raw in given:
+            try:
+                name, number = read_authority(raw)
+            except AddressLiteral:
+                raise Denied("literal") from None
+            except BadName as error:
+                raise Denied("mismatch", str(error)) from None
+            if not self._port.adopt(name):
+                if self._port.is_literal:
+                    raise Denied("literal")
+                raise Denied("mismatch", "the name in the request is not the name that was connected to")
+            if number not in {None, self._port.port}:
+                raise Denied("mismatch", "the port in the request is not the port that was connected to")
+
+    def _rewrite(self, flow: HTTPFlow, headers: list[tuple[bytes, bytes]], target: bytes) -> None:
+        """Make the request what goes out: origin form, one canonical name, the exact path that was judged."""
+        request, name = flow.request, self._port.host.encode("ascii")
+        request.data.host = self._port.host
+        if request.is_http2:
+            request.data.authority = name
+        else:
+            request.data.authority = b""
+            headers = [(b"Host", name), *headers]
+        request.headers = Headers(headers)
+        request.data.path = target
+
+
+def _asked_host(flow: HTTPFlow) -> str:
+    raw = flow.request.data.authority or flow.request.data.headers.get("host", "").encode(
+        "utf-8", "surrogateescape"
+    )
+    return raw.decode("latin-1")[:255]

@@ -1,0 +1,196 @@
+"""The engine: opens a network for a sandbox, takes the sockets made inside of it, closes it again."""
+
+import hmac
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from .authority import Authority
+from .destination import DestinationLookup, original_destination
+from .events import EventSink
+from .interception.handler import Means
+from .listener import SandboxListener
+from .policy import parse_policy
+from .resolver import Resolver
+from .session import Credential, Session, SessionConfig, Totals, build_entries
+from .upstream_tls import UpstreamTls
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """How the engine reaches the world."""
+
+    resolver: str | None = None
+    """`host:port` of the DNS server for upstream names; None uses the system's."""
+    allow_networks: Sequence[str] = ()
+    connect_to: Mapping[str, str] = field(default_factory=dict)
+    ca_file: Path | None = None
+    """Authorities to trust besides the system's."""
+    max_connections: int = 256
+    """Open connections of one sandbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a sandbox gets."""
+
+    sandbox: str
+    token: str
+    """Shows `attach` which session the sockets belong to."""
+    environment: Mapping[str, str]
+    """Variable to surrogate."""
+    ca_certificate: str
+    """PEM."""
+
+
+class UnknownToken(Exception):
+    """No open session has this token."""
+
+
+class Engine:
+    """One for a process. All methods belong to one event loop."""
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        *,
+        sink: EventSink,
+        installation_key: bytes,
+        state_dir: Path,
+        lookup: DestinationLookup = original_destination,
+    ) -> None:
+        """Args:
+        sink: gets every event.
+        installation_key: surrogates are derived from it; the same after a restart.
+        state_dir: holds the certificate authority; 0700.
+        lookup: tells where an accepted connection was meant to go.
+
+        Raises:
+            ValueError: an address, a network or the CA file in the settings cannot be used.
+            OSError: the folder cannot be used.
+        """
+        self._authority = Authority.load_or_create(state_dir / "ca")
+        self._sink = sink
+        self._installation_key = installation_key
+        self._lookup = lookup
+        self._sessions: dict[str, Session] = {}
+        self._listeners: dict[str, SandboxListener] = {}
+        self._settings = settings
+        self._means = self._make_means(settings)
+
+    @property
+    def ca_certificate(self) -> str:
+        """What sandboxes trust, PEM."""
+        return self._authority.certificate_pem
+
+    @property
+    def sessions(self) -> Mapping[str, Session]:
+        """Open sessions by sandbox."""
+        return self._sessions
+
+    def reconfigure(self, settings: EngineSettings) -> None:
+        """Reach the world by other settings; sockets attached from now on use them.
+
+        Raises:
+            ValueError: they cannot be used; the old ones stay.
+        """
+        self._means = self._make_means(settings)
+        self._settings = settings
+        for listener in self._listeners.values():
+            listener.use(self._means)
+
+    def open(self, config: SessionConfig) -> Opened:
+        """Open a session. Opening an open one again replaces its rules and keeps its surrogates; if the rules
+        differ, its connections are cut.
+
+        Raises:
+            airut_common.config.yamlfile.ConfigError: the policy does not validate.
+            airut_egress.credentials.BadCredential: a credential cannot be masked.
+            airut_egress.session.UnusableCredential: a credential could never be used.
+        """
+        policy = parse_policy(config.policy, config.policy_source)
+        known = self._sessions.get(config.sandbox)
+        held = known.environment if known is not None else {}
+        entries = build_entries(config, policy, self._installation_key, held)
+        environment = {entry.name: entry.surrogate for entry in entries}
+        if known is None:
+            known = Session(config, policy, entries, environment, self._sink)
+            self._sessions[config.sandbox] = known
+            known.record("session", "info", "opened")
+        elif known.config != config:
+            known.environment = environment
+            known.replace(config, policy, entries)
+        return Opened(config.sandbox, known.token, environment, self.ca_certificate)
+
+    async def attach(self, token: str, tcp: socket.socket, udp: socket.socket) -> None:
+        """Listen on sockets that were made inside a sandbox; they replace those of an earlier attachment.
+
+        Raises:
+            UnknownToken: the sockets belong to no open session; they are closed.
+            OSError: the sockets cannot be used.
+        """
+        session = self._by_token(token)
+        if session is None:
+            tcp.close()
+            udp.close()
+            raise UnknownToken("no open session has this token")
+        sandbox = session.config.sandbox
+        if (old := self._listeners.pop(sandbox, None)) is not None:
+            await old.close()
+        listener = SandboxListener(
+            session, self._means, lookup=self._lookup, max_connections=self._settings.max_connections
+        )
+        await listener.start(tcp, udp)
+        self._listeners[sandbox] = listener
+        session.record("session", "info", "attached")
+
+    def replace_credentials(self, sandbox: str, credentials: Sequence[Credential]) -> None:
+        """Use other values for an open session's credentials; one that is left out is worth nothing from now on.
+
+        Raises:
+            airut_egress.credentials.BadCredential: a value cannot be masked; the old ones stay.
+        """
+        session = self._sessions[sandbox]
+        session.replace_credentials(credentials, self._installation_key)
+
+    async def close(self, sandbox: str) -> Totals:
+        """Close a session: listeners and connections end, surrogates are worth nothing. Closing one that is not
+        open gives zeros."""
+        session = self._sessions.pop(sandbox, None)
+        if session is None:
+            return Totals()
+        session.closed = True
+        if (listener := self._listeners.pop(sandbox, None)) is not None:
+            await listener.close()
+        totals = session.totals
+        session.record("session", "info", "closed", bytes_out=totals.bytes_out, bytes_in=totals.bytes_in)
+        return totals
+
+    async def close_all(self) -> None:
+        """Close every session."""
+        for sandbox in tuple(self._sessions):
+            await self.close(sandbox)
+
+    def _by_token(self, token: str) -> Session | None:
+        given = token.encode()
+        found = None
+        for session in self._sessions.values():
+            if hmac.compare_digest(session.token.encode(), given):
+                found = session
+        return found
+
+    def _make_means(self, settings: EngineSettings) -> Means:
+        return Means(
+            authority=self._authority,
+            upstream_tls=UpstreamTls(settings.ca_file),
+            resolver=Resolver(
+                server=settings.resolver,
+                allow_networks=settings.allow_networks,
+                connect_to=settings.connect_to,
+            ),
+        )

@@ -1,0 +1,61 @@
+"""One request of a sandbox, from its headers to its one event."""
+
+import time
+from dataclasses import dataclass, field
+
+from .session import Decided, Session
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """What is known of a request while it is under way. Nothing goes out unless `allowed` is set."""
+
+    session: Session
+    method: str
+    scheme: str
+    host: str
+    port: int
+    path: str
+    """Without its query; hostile text."""
+    allowed: bool = False
+    """Set last of all, when every check has passed and the request is as it goes out."""
+    rule: str = ""
+    obstacle: str = ""
+    websocket: bool = False
+    credentials: tuple[str, ...] = ()
+    status: int | None = None
+    bytes_out: int = 0
+    bytes_in: int = 0
+    _started: float = field(default_factory=time.monotonic)
+    _finished: bool = False
+
+    def count_out(self, data: bytes) -> bytes:
+        """Let a part of the request's body pass."""
+        self.bytes_out += len(data)
+        return data
+
+    def count_in(self, data: bytes) -> bytes:
+        """Let a part of the response's body pass."""
+        self.bytes_in += len(data)
+        return data
+
+    def finish(self, decision: Decided, reason: str) -> None:
+        """Record the event; later calls change nothing."""
+        if self._finished:
+            return
+        self._finished = True
+        self.session.record(
+            "request",
+            decision,
+            reason,
+            method=self.method,
+            scheme=self.scheme,
+            host=self.host,
+            port=self.port,
+            path=self.path,
+            status=self.status,
+            credentials=self.credentials,
+            bytes_out=self.bytes_out,
+            bytes_in=self.bytes_in,
+            duration_ms=round((time.monotonic() - self._started) * 1000, 2),
+        )

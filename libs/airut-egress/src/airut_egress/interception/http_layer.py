@@ -1,0 +1,151 @@
+"""mitmproxy's HTTP layer with streams that do nothing until they were allowed."""
+
+from mitmproxy import flow
+from mitmproxy.http import Request, Response
+from mitmproxy.net.http.validate import validate_headers
+from mitmproxy.proxy import events
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import CommandGenerator
+from mitmproxy.proxy.layers.http import (
+    DropStream,
+    GetHttpConnection,
+    HttpLayer,
+    HTTPMode,
+    HttpStream,
+    SendHttp,
+)
+from mitmproxy.proxy.layers.http._events import (
+    RequestHeaders,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+)
+from mitmproxy.proxy.layers.http._hooks import HttpErrorHook, HttpRequestHeadersHook
+
+from airut_egress.answers import denial, status_for
+
+from .port import ClientPort, detail_of, exchange_of, is_allowed, set_problem
+from .servers import BoundedHttp2Server, StrictHttp1Server
+from .websocket import StreamingWebsocketLayer
+
+
+class DialFailure(str):
+    """mitmproxy carries a reason as text; this one knows its obstacle as well."""
+
+    __slots__ = ("obstacle",)
+    obstacle: str
+
+    @classmethod
+    def of(cls, obstacle: str, text: str) -> "DialFailure":
+        """Put both together."""
+        made = cls(text)
+        made.obstacle = obstacle
+        return made
+
+
+class EgressHttpLayer(HttpLayer):
+    """HTTP of one client connection."""
+
+    def __init__(self, context: Context, port: ClientPort) -> None:
+        super().__init__(context, HTTPMode.transparent)
+        self._port = port
+
+    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        if isinstance(event, events.Start):
+            http2 = self.context.client.alpn == b"h2"
+            server = BoundedHttp2Server if http2 else StrictHttp1Server
+            self.connections[self.context.client] = server(self.context.fork(), self._port)
+        yield from super()._handle_event(event)
+
+    def make_stream(self, stream_id: int) -> CommandGenerator[None]:
+        """Begin a request."""
+        stream = JudgedStream(self.context.fork(), stream_id)
+        self.streams[stream_id] = stream
+        yield from self.event_to_child(stream, events.Start())
+
+
+class JudgedStream(HttpStream):
+    """One request. Whatever was not allowed by the time its headers were judged is answered here and ends."""
+
+    _body_follows = False
+
+    def state_wait_for_request_headers(self, event: RequestHeaders) -> CommandGenerator[None]:
+        """Judge, then go on as mitmproxy does."""
+        self._body_follows = not event.end_stream
+        yield from super().state_wait_for_request_headers(event)
+
+    def check_invalid(self, request: bool) -> CommandGenerator[bool]:  # noqa: FBT001 (mitmproxy's signature)
+        """Whether the message must not be used; then it has been dealt with."""
+        if not request:
+            return (yield from super().check_invalid(request))
+        problem = _protocol_problem(self.flow.request)
+        if problem is None:
+            return False
+        set_problem(self.flow, problem)
+        yield HttpRequestHeadersHook(self.flow)
+        if not (yield from self.check_killed(emit_error_hook=True)):
+            raise RuntimeError("a malformed request was allowed")
+        return True
+
+    def check_killed(self, emit_error_hook: bool) -> CommandGenerator[bool]:  # noqa: FBT001
+        """Whether the stream has ended. Just after its judgement, everything that is not allowed has."""
+        judged_now = self.client_state == self.state_wait_for_request_headers
+        if judged_now and not is_allowed(self.flow):
+            exchange = exchange_of(self.flow)
+            response = denial(exchange, exchange.obstacle, detail_of(self.flow), close=self._body_follows)
+            yield from self._answer(response)
+            return True
+        return (yield from super().check_killed(emit_error_hook))
+
+    def make_server_connection(self) -> CommandGenerator[bool]:
+        """Open the upstream connection, or take one that is open; on failure the client is told why."""
+        if not is_allowed(self.flow):
+            raise RuntimeError("a request that is not allowed reached for its upstream")
+        request = self.flow.request
+        connection, error = yield GetHttpConnection(
+            (request.host, request.port), request.scheme == "https", None
+        )
+        if error is None:
+            self.context.server = self.flow.server_conn = connection
+            return True
+        exchange = exchange_of(self.flow)
+        exchange.obstacle = error.obstacle if isinstance(error, DialFailure) else "upstream-tls"
+        exchange.status = status_for(exchange.obstacle)
+        self.flow.error = flow.Error(str(error))
+        yield HttpErrorHook(self.flow)
+        yield from self._answer(denial(exchange, exchange.obstacle, str(error), close=True))
+        return False
+
+    def flow_done(self) -> CommandGenerator[None]:
+        """Drop the stream, or turn it into a WebSocket."""
+        if not self.flow.websocket:
+            yield from super().flow_done()
+            return
+        self.child_layer = StreamingWebsocketLayer(self.context, self.flow)
+        self._handle_event = self.passthrough
+        yield from self.child_layer.handle_event(events.Start())
+        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+
+    def _answer(self, response: Response) -> CommandGenerator[None]:
+        client = self.context.client
+        self.flow.response = response
+        body = response.raw_content or b""
+        yield SendHttp(ResponseHeaders(self.stream_id, response, end_stream=False), client)
+        if self.flow.request.method.upper() != "HEAD":
+            yield SendHttp(ResponseData(self.stream_id, body), client)
+        yield SendHttp(ResponseEndOfMessage(self.stream_id), client)
+        self.flow.live = False
+        self.client_state = self.server_state = self.state_errored
+        yield DropStream(self.stream_id)
+
+
+def _protocol_problem(request: Request) -> str | None:
+    if request.method.upper() == "CONNECT":
+        return "CONNECT makes a tunnel"
+    if request.scheme not in {"http", "https", ""}:
+        return "its scheme is neither http nor https"
+    try:
+        validate_headers(request)
+    except ValueError as error:
+        return str(error)
+    return None

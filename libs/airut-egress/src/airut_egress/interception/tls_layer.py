@@ -1,0 +1,26 @@
+"""TLS towards the sandbox, with a bounded ClientHello."""
+
+from typing import Final
+
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import CommandGenerator
+from mitmproxy.proxy.layers.tls import ClientTLSLayer
+
+from .http_layer import EgressHttpLayer
+from .port import ClientPort
+
+_MAX_CLIENT_HELLO: Final = 64 * 1024
+
+
+class SandboxTlsLayer(ClientTLSLayer):
+    """Ends the sandbox's TLS; inside of it there is HTTP and nothing else."""
+
+    def __init__(self, context: Context, port: ClientPort) -> None:
+        super().__init__(context)
+        self.child_layer = EgressHttpLayer(context, port)
+
+    def receive_handshake_data(self, data: bytes) -> CommandGenerator[tuple[bool, str | None]]:
+        """Go on with the handshake."""
+        if not self.client_hello_parsed and len(self.recv_buffer) + len(data) > _MAX_CLIENT_HELLO:
+            return False, "ClientHello is too large"
+        return (yield from super().receive_handshake_data(data))
