@@ -127,7 +127,7 @@ def _content_text(content: object) -> str:
 
 
 def _result(message: Mapping[str, Any]) -> Line:
-    failed = message.get("is_error") is True or message.get("subtype") not in {None, "success"}
+    failed = message.get("is_error") is True or message.get("subtype") not in (None, "success")
     text = _text(message.get("result")) or ("; ".join(_texts(message.get("errors"))) if failed else "")
     return Line(
         said=(Said("result", text, is_error=failed),),
