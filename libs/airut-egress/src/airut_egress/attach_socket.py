@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,7 @@ _DEADLINE_SECONDS: Final = 5.0
 _MAX_DESCRIPTORS: Final = 8
 
 log = structlog.get_logger()
-Attach = Callable[[str, socket.socket, socket.socket], None]
+Attach = Callable[[str, socket.socket, socket.socket], Awaitable[None]]
 """Token, TCP listener, UDP socket. Raises AttachRefused; then the caller closes the sockets."""
 
 
@@ -93,7 +93,7 @@ async def _take(asker: socket.socket, attach: Attach) -> dict[str, object]:
         if flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC):
             raise AttachRefused("the message was cut")
         tcp, udp = _checked(sockets, count=len(descriptors))
-        attach(_token(message), tcp, udp)
+        await attach(_token(message), tcp, udp)
     except AttachRefused as refusal:
         for each in sockets:
             each.close()

@@ -1,0 +1,143 @@
+"""The engine behind the messages of the bus: `OpenSession` in, `SessionOpened` or a refusal with its code out."""
+
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from airut_common.config.models import EgressConfig, MaskedCredential
+from airut_common.config.yamlfile import ConfigError
+from airut_common.contracts.v1 import OpenSession, SessionClosed, SessionOpened
+from airut_common.secrets import Secret
+
+from .attach_socket import AttachRefused, serve_attach_socket
+from .credentials import BadCredential
+from .destination import DestinationLookup, original_destination
+from .engine import Engine, EngineSettings, UnknownToken
+from .events import EventSink
+from .session import Credential, SessionConfig, UnusableCredential
+
+Credentials = Mapping[str, tuple[MaskedCredential, Secret]]
+"""Name to rule and value."""
+
+INVALID_POLICY: Final = "invalid_policy"
+UNUSABLE_CREDENTIAL: Final = "unusable_credential"
+
+
+class SessionRefused(Exception):
+    """No network for this sandbox. `code` is stable, the text is for the person who waits."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class SandboxNetworks:
+    """One for a process: sessions of sandboxes, and the Unix socket over which they are attached."""
+
+    def __init__(
+        self,
+        *,
+        egress: EgressConfig,
+        sink: EventSink,
+        installation_key: bytes,
+        state_dir: Path,
+        attach_socket: Path,
+        lookup: DestinationLookup = original_destination,
+    ) -> None:
+        """Args:
+        installation_key: surrogates are derived from it; the same after a restart.
+        state_dir: holds the certificate authority; 0700.
+        attach_socket: where the Unix socket is made.
+
+        Raises:
+            ValueError: an address, a network or the CA file in the settings cannot be used.
+            OSError: the folder cannot be used.
+        """
+        self._attach_socket = attach_socket
+        self.engine = Engine(
+            engine_settings(egress),
+            sink=sink,
+            installation_key=installation_key,
+            state_dir=state_dir,
+            lookup=lookup,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Take sockets over while the context is open; all sessions are closed at its end."""
+        try:
+            async with serve_attach_socket(self._attach_socket, self._take):
+                yield
+        finally:
+            await self.engine.close_all()
+
+    def open(self, request: OpenSession, credentials: Credentials) -> SessionOpened:
+        """Open a session, or give an open one the rules of this request. The same sandbox gets the same surrogates.
+
+        Raises:
+            SessionRefused: the policy does not validate, or a credential could never be used.
+        """
+        config = SessionConfig(
+            sandbox=request.sandbox,
+            task=request.task,
+            repo=request.repo,
+            policy=request.policy,
+            policy_source=request.policy_source,
+            credentials=_listed(credentials),
+        )
+        try:
+            opened = self.engine.open(config)
+        except ConfigError as error:
+            raise SessionRefused(INVALID_POLICY, str(error)) from None
+        except (UnusableCredential, BadCredential) as error:
+            raise SessionRefused(UNUSABLE_CREDENTIAL, str(error)) from None
+        return SessionOpened(
+            sandbox=opened.sandbox,
+            attach_socket=str(self._attach_socket),
+            attach_token=opened.token,
+            environment=dict(opened.environment),
+            ca_certificate=opened.ca_certificate,
+        )
+
+    def replace_credentials(self, sandbox: str, credentials: Credentials) -> None:
+        """Use other values in an open session; the surrogates that the sandbox holds stay.
+
+        Raises:
+            BadCredential: a value cannot be masked; the old ones stay.
+        """
+        self.engine.replace_credentials(sandbox, _listed(credentials))
+
+    def reconfigure(self, egress: EgressConfig) -> None:
+        """Reach the world by other settings from now on.
+
+        Raises:
+            ValueError: they cannot be used; the old ones stay.
+        """
+        self.engine.reconfigure(engine_settings(egress))
+
+    async def close(self, sandbox: str) -> SessionClosed:
+        """Close a session; closing one that is not open answers zeros."""
+        totals = await self.engine.close(sandbox)
+        return SessionClosed(sandbox=sandbox, requests=totals.requests, denied=totals.denied)
+
+    async def _take(self, token: str, tcp: socket.socket, udp: socket.socket) -> None:
+        try:
+            await self.engine.attach(token, tcp, udp)
+        except UnknownToken as error:
+            raise AttachRefused(str(error)) from None
+
+
+def engine_settings(egress: EgressConfig) -> EngineSettings:
+    """The part of an installation's configuration that the engine works by."""
+    return EngineSettings(
+        resolver=egress.resolver,
+        allow_networks=egress.allow_networks,
+        connect_to=egress.connect_to,
+        ca_file=egress.ca_file,
+    )
+
+
+def _listed(credentials: Credentials) -> tuple[Credential, ...]:
+    return tuple(Credential(name, config, value) for name, (config, value) in credentials.items())
