@@ -1,0 +1,157 @@
+"""One real installation in a small local world, shared by the tests that do not break it."""
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from airut_demo.installation import ADDRESS, API_KEY, GIT_TOKEN, DemoInstallation, demo_base_image, settings
+from airut_demo.world.mail_user import compose, send
+from airut_demo.world.messages_api import Say, Script, ToolUse
+from airut_demo.world.world import USER, World, open_world
+
+TASK_SECONDS = 120.0
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Site:
+    """A running installation and its world."""
+
+    world: World
+    installation: DemoInstallation
+    tokens: set[str] = field(default_factory=set)
+
+    def script(self, *steps: ToolUse | Say) -> str:
+        """Teach the model what to do when a mail holds the returned words."""
+        marker = f"errand-{next(_numbers):04d}."
+        self.world.model.scripts = (*self.world.model.scripts, Script(marker, steps))
+        return marker
+
+    async def send(self, text: str, *, reply_to: EmailMessage | None = None, **overrides: Any) -> bytes:
+        """Ada sends a signed mail; returns it."""
+        values = {"sender": f"Ada <{USER}>", "recipient": ADDRESS, "subject": "An errand", "text": text}
+        if reply_to is not None:
+            values |= {"in_reply_to": reply_to["Message-ID"], "references": reply_to["Message-ID"]}
+        mail = self.world.domain.sign(compose(**(values | overrides)))
+        await send(mail, server=self.installation.smtp, sender=USER, recipient=ADDRESS)
+        return mail
+
+    async def reply_to(self, mail: bytes, timeout_seconds: float = TASK_SECONDS) -> EmailMessage:
+        """The answer to a mail."""
+        wanted = message_id(mail)
+        return await self.world.mailbox.wait_for(
+            lambda message: message["In-Reply-To"] == wanted, timeout_seconds=timeout_seconds
+        )
+
+    async def ask(
+        self, *steps: ToolUse | Say, reply_to: EmailMessage | None = None, **overrides: Any
+    ) -> EmailMessage:
+        """A whole task: mail in, scripted steps, answer out."""
+        mail = await self.send(f"Please do {self.script(*steps)}", reply_to=reply_to, **overrides)
+        return await self.reply_to(mail)
+
+    def replies_to(self, mail: bytes) -> list[EmailMessage]:
+        """All answers to a mail so far."""
+        wanted = message_id(mail)
+        return [message for message in self.world.mailbox.messages if message["In-Reply-To"] == wanted]
+
+    async def api(self, path: str) -> Any:
+        """The dashboard's JSON API."""
+        async with httpx.AsyncClient(base_url=self.installation.dashboard) as client:
+            return (await client.get(f"/api/v1{path}")).raise_for_status().json()
+
+    async def task_of(self, subject: str) -> Mapping[str, Any]:
+        """The newest task with this subject."""
+        return next(task for task in await self.api("/tasks") if task["subject"] == subject)
+
+    async def until(self, subject: str, state: str, seconds: float = 60) -> Mapping[str, Any]:
+        """Wait until the task with this subject is in a state (or past it)."""
+        async with asyncio.timeout(seconds):
+            while True:
+                for task in await self.api("/tasks"):
+                    if task["subject"] == subject and (task["state"] == state or task["final"]):
+                        return task
+                await asyncio.sleep(0.1)
+
+    def processes(self) -> dict[str, int]:
+        """The installation's processes: name to process id."""
+        up = self.installation.process
+        assert up is not None
+        children = Path(f"/proc/{up.pid}/task/{up.pid}/children").read_text().split()
+        found = {}
+        for pid in children:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            name = next((part.decode() for part in command if part.startswith(b"airut_")), None)
+            found[name.removeprefix("airut_").replace("_", "-") if name else "nats-server"] = int(pid)
+        return found
+
+
+def message_id(mail: bytes) -> str:
+    """The Message-ID of a mail."""
+    for line in mail.split(b"\r\n"):
+        if line.lower().startswith(b"message-id:"):
+            return line.partition(b":")[2].strip().decode()
+    raise ValueError("no Message-ID")
+
+
+def text_of(message: EmailMessage) -> str:
+    """The plain text of a mail."""
+    body = message.get_body(preferencelist=("plain",))
+    return body.get_content() if body is not None else ""
+
+
+def bash(command: str) -> ToolUse:
+    """The model runs a command."""
+    return ToolUse("Bash", {"command": command, "timeout": 60000})
+
+
+def say_all(results: Sequence[str]) -> str:
+    """The model repeats what its tools said."""
+    return "\n".join(f"[{index}] {text}" for index, text in enumerate(results))
+
+
+ALL = Say(say_all)
+
+
+@pytest.fixture(scope="session")
+def cache_folder() -> Path:
+    """Downloads and archives that outlive a test run."""
+    base = os.environ.get("AIRUT_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
+    return Path(base) if base else Path.home() / ".cache" / "airut"
+
+
+async def open_site(folder: Path, cache: Path, **overrides: Any) -> AsyncIterator[Site]:
+    """A site of one's own; `overrides` are merged into the top level of airut.yaml."""
+    image = await demo_base_image(folder, cache / "demo")
+    files = {"probe.py": (Path(__file__).parent / "probe.py").read_text()}
+    async with open_world(folder / "world", (), files=files) as world:
+        installation = DemoInstallation(folder)
+        config = settings(world, base_image=image, real_model=False) | overrides
+        installation.write(config)
+        async with installation.running():
+            await installation.set_secret(GIT_TOKEN, world.git_token)
+            await installation.set_secret(API_KEY, world.api_key)
+            yield Site(world, installation)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def site(tmp_path_factory: pytest.TempPathFactory, cache_folder: Path) -> AsyncIterator[Site]:
+    """The shared site."""
+    async for found in open_site(tmp_path_factory.mktemp("site"), cache_folder):
+        yield found
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def own_site(tmp_path: Path, cache_folder: Path) -> AsyncIterator[Site]:
+    """A site that a test may break."""
+    async for found in open_site(tmp_path, cache_folder):
+        yield found
