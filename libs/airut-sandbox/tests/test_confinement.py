@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airut_sandbox.container import Mount, open_sandbox
-from airut_sandbox.errors import SandboxRefused
+from airut_sandbox.errors import SandboxError, SandboxRefused
 from airut_sandbox.readback import Facts, read_facts
 from airut_sandbox.testing import flag_changer
 from airut_sandbox.testing.containers import Bench, Output, compile_static
@@ -25,7 +25,8 @@ SPOILED = [
     ("--umask=", "--privileged", "capabilities"),
     ("--network=none", "--network=host", "namespaces: net"),
     ("--pid=private", "--pid=host", "namespaces: pid"),
-    ("--ipc=private", "--ipc=host", "namespaces: ipc"),
+    # A host without /dev/mqueue makes Podman itself refuse this one.
+    ("--ipc=private", "--ipc=host", "namespaces: ipc|/dev/mqueue"),
     ("--hostname=", "--uts=host", "namespaces: uts"),
     ("--cgroupns=private", "--cgroupns=host", "namespaces: cgroup"),
     ("--umask=", "--volume=/usr:/host", "/host"),
@@ -46,11 +47,9 @@ async def test_wrong_flags_are_noticed_before_anything_runs(
     init = None if prefix.startswith("--pid") else bench.podman.init_program
     spoiled = replace(bench.podman, argv=(sys.executable, changer, prefix, replacement), init_program=init)
     spec = bench.shell("echo ran > /workspace/ran", environment={"NAME": "value"})
-    try:
+    with pytest.raises(SandboxError, match=reason):
         async with open_sandbox(spoiled, spec):
             pytest.fail("the sandbox was accepted")
-    except SandboxRefused as refusal:
-        assert any(part in str(refusal) for part in reason.split("|")), refusal
     assert not (bench.workspace / "ran").exists()
     assert await bench.containers() == []
 
@@ -135,7 +134,7 @@ async def test_an_image_cannot_steer_podman(bench: Bench) -> None:
     """Row 46: Podman's own annotations, in an image, are instructions to Podman."""
     image = await _derive(bench, "LABEL io.podman.annotations.privileged=TRUE")
     try:
-        with pytest.raises(SandboxRefused, match="io.podman.annotations.privileged"):
+        with pytest.raises(SandboxRefused, match=r"io\.podman\.annotations\.privileged"):
             await bench.run(bench.spec("true", image=image))
     finally:
         await bench.podman.run("rmi", "--force", image)

@@ -18,8 +18,9 @@ MAX_ANSWER = 4096
 DEADLINE_SECONDS = 5.0
 
 # With only loopback and no route, every address has to be made local before anything can be redirected. The
-# route's type puts it into the table `local`, and `replace` lets a second attachment pass.
-LINKS = b"link set lo up\nroute replace local default dev lo\n"
+# route's type puts it into the table `local`, and `replace` lets a second attachment pass. The address (RFC 7335)
+# is there because getaddrinfo with AI_ADDRCONFIG finds nothing on a host that has loopback addresses only.
+LINKS = b"link set lo up\naddr replace 192.0.0.2/32 dev lo\nroute replace local default dev lo\n"
 
 # One transaction: the table is emptied and filled again without a moment in between (field notes 1, 5, 6). The
 # nat chain runs before the filter chain, which therefore sees redirected packets with a loopback destination.
@@ -58,15 +59,12 @@ def main(arguments: list[str]) -> None:
     """Do it all. Whatever fails ends the program before a descriptor is handed over."""
     pid, user_ns, net_ns, path = int(arguments[0]), int(arguments[1]), int(arguments[2]), arguments[3]
     message = os.read(0, 65536)
-    proxy = sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM)
-    proxy.settimeout(DEADLINE_SECONDS)
-    proxy.connect(path)
     enter(pid, user_ns, net_ns)
     children = [spawn("ip", ["ip", "-batch", "-"], LINKS), spawn("nft", ["nft", "-f", "-"], RULES)]
     for name, child in children:
         wait(name, child)
     allow_low_ports()
-    os.write(1, hand_over(proxy, message))
+    os.write(1, hand_over(path, message))
 
 
 def enter(pid: int, user_ns: int, net_ns: int) -> None:
@@ -110,8 +108,8 @@ def allow_low_ports() -> None:
         return
 
 
-def hand_over(proxy: sockets.socket, message: bytes) -> bytes:
-    """Open both listeners here, send them with the message, and return the answer's line.
+def hand_over(path: str, message: bytes) -> bytes:
+    """Open both listeners here, send them with the message to the egress-proxy, and return its answer's line.
 
     The UDP socket is bound to 127.0.0.1 and not to every address: otherwise connection tracking does not turn
     the answer's addresses back.
@@ -123,6 +121,9 @@ def hand_over(proxy: sockets.socket, message: bytes) -> bytes:
     tcp.listen(1024)
     udp = sockets.socket(sockets.AF_INET, sockets.SOCK_DGRAM | sockets.SOCK_CLOEXEC)
     udp.bind(("127.0.0.1", UDP_PORT))
+    proxy = sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM | sockets.SOCK_CLOEXEC)
+    proxy.settimeout(DEADLINE_SECONDS)
+    proxy.connect(path)
     rights = struct.pack("2i", tcp.fileno(), udp.fileno())
     if proxy.sendmsg([message], [(sockets.SOL_SOCKET, sockets.SCM_RIGHTS, rights)]) != len(message):
         raise Failure("the egress-proxy took only a part of the message")

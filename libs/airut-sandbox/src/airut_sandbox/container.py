@@ -29,6 +29,8 @@ __all__ = ["Exit", "Mount", "Sandbox", "SandboxSpec", "open_sandbox", "remove_le
 log = structlog.get_logger()
 
 _PF_EXITING: Final = 0x4  # include/linux/sched.h
+_DIED: Final = "the sandbox died before it was started"
+_NOT_STARTED: Final = "the container could not be started"
 _EXEC_SECONDS: Final = 5.0
 _TERM_SECONDS: Final = 5.0
 _END_SECONDS: Final = 30.0
@@ -202,7 +204,7 @@ class Sandbox:
         """Start, and look again: only now are the privileges of the command itself to be seen."""
         # Podman would make a new process, unchecked and without a network, for a container whose own has died.
         if self._is_gone():
-            raise SandboxError("the sandbox died before it was started")
+            raise SandboxError(_DIED)
         # For the same reason `stop` waits until this is through.
         async with self._starting:
             if self._stopping:
@@ -210,11 +212,11 @@ class Sandbox:
             try:
                 await self._podman.run("start", self._created.id)
             except ProcessError as error:
-                raise SandboxError(f"the container could not be started: {error}") from error
+                raise SandboxError(_DIED if self._is_gone() else f"{_NOT_STARTED}: {error}") from error
             self._started = True
         if not self._is_the_same():
             await self._podman.run("kill", "--signal=KILL", self._created.id, check=False)
-            raise SandboxError("the sandbox died before it was started")
+            raise SandboxError(_DIED)
         try:
             await self._wait_for_exec()
             found = differences(self._look(self.pid), replace(self._created.expected, executed=True))
