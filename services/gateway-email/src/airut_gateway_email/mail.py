@@ -21,6 +21,7 @@ MAX_DEPTH = 20
 MAX_PARTS = 300
 MAX_ATTACHMENTS = 100
 MAX_HTML_BYTES = 1024 * 1024
+MAX_TAGS = 20_000
 MAX_SUBJECT = 300
 MAX_NAME = 200
 
@@ -166,8 +167,8 @@ def _collect_leaf(part: Message, into: _Collected, *, is_body: bool) -> None:
 
 def _html(part: Message) -> str:
     data = _content(part)
-    if len(data) > MAX_HTML_BYTES:
-        raise _undecodable("its HTML text is too long; send plain text or attach a file")
+    if len(data) > MAX_HTML_BYTES or data.count(b"<") > MAX_TAGS:
+        raise _undecodable("its HTML text is too long or too intricate; send plain text or attach a file")
     return html_to_text(decode_text(data, part.get_content_charset()))
 
 

@@ -1,6 +1,7 @@
 """Pure: the text a person sees, and nothing that only a machine would read (row 51)."""
 
 import re
+from dataclasses import dataclass
 from html.parser import HTMLParser
 
 import html2text
@@ -42,10 +43,13 @@ _DROPPED_WITH_CONTENT = frozenset(
         "textarea",
     }
 )
+MAX_NESTING = 25
+"""Time to convert nested lists grows with the square of their depth."""
+
 _VOID = frozenset({"br", "hr"})
 _HIDING_STYLE = re.compile(
     r"display:none|visibility:(?:hidden|collapse)|mso-hide:all|opacity:0?(?:\.0+)?(?:;|$)|"
-    r"font-size:(?:0?\.\d+|0|1)(?:px|pt|em|rem|%)?(?:!important)?(?:;|$)|"
+    r"font-size:(?:0?\.\d+(?:px|pt)|0(?:\.0\d*)?(?:px|pt|em|rem|%)?|1(?:px|pt))(?:!important)?(?:;|$)|"
     r"(?:max-)?(?:height|width):0(?:px|pt|em|%)?(?:!important)?(?:;|$)|"
     r"(?:^|;)color:transparent|(?:left|top|text-indent|margin-left):-\d{3,}|clip:rect\(0|transform:scale\(0"
 )
@@ -85,15 +89,24 @@ def html_to_text(html: str) -> str:
     return clean_text(converter.handle("".join(visible.pieces)))
 
 
+@dataclass(frozen=True)
+class _Element:
+    """An open element."""
+
+    has_background: bool
+    """Something but the white page lies behind its text."""
+    written: bool
+
+
 class _VisibleOnly(HTMLParser):
-    """Copies markup, without elements that a style or attribute of their own hides."""
+    """Copies markup, without elements that a style or attribute of their own hides; of what is nested deeper than
+    `MAX_NESTING` only the text. Closing tags match: nh3 wrote them."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=False)
         self.pieces: list[str] = []
         self._hidden_depth = 0
-        self._backgrounds = [False]
-        """Whether something but the white page lies behind the text, for each open element."""
+        self._open = [_Element(has_background=False, written=False)]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in _VOID:
@@ -101,10 +114,14 @@ class _VisibleOnly(HTMLParser):
             return
         known = {name: (value or "").lower() for name, value in attrs}
         style = re.sub(r"\s+", "", known.get("style", ""))
-        background = bool(_BACKGROUND.search(style) or known.get("bgcolor")) or self._backgrounds[-1]
-        self._backgrounds.append(background)
+        background = bool(_BACKGROUND.search(style) or known.get("bgcolor")) or self._open[-1].has_background
         if self._hidden_depth or _hides(known, style, on_white=not background):
             self._hidden_depth += 1
+            self._open.append(_Element(background, written=False))
+            return
+        written = len(self._open) <= MAX_NESTING
+        self._open.append(_Element(background, written))
+        if not written:
             return
         target = dict(attrs).get("href") if tag == "a" else None
         self._write(f'<a href="{_quoted(target)}">' if target else f"<{tag}>")
@@ -112,11 +129,10 @@ class _VisibleOnly(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if tag in _VOID:
             return
-        if len(self._backgrounds) > 1:
-            self._backgrounds.pop()
+        element = self._open.pop() if len(self._open) > 1 else self._open[0]
         if self._hidden_depth:
             self._hidden_depth -= 1
-        else:
+        elif element.written:
             self._write(f"</{tag}>")
 
     def handle_data(self, data: str) -> None:

@@ -1,0 +1,47 @@
+"""The id of a request: the same for each delivery of a mail, different for different mails."""
+
+import pytest
+
+from airut_gateway_email.addresses import parse_address
+from airut_gateway_email.rawmail import parse_raw_mail
+from airut_gateway_email.requests import request_id
+from airut_gateway_email.sender_auth import Proof
+
+ADA = parse_address("ada@lovelace.example")
+
+
+def _id(data: bytes, *, repo: str = "demo", author=ADA, signed: set[str] | None = None) -> str:
+    covered = None if signed is None else frozenset(signed)
+    return request_id(repo, author, parse_raw_mail(data), Proof("dmarc", "lovelace.example", "", covered))
+
+
+MAIL = (
+    b"From: ada@lovelace.example\r\nMessage-ID: <1@x>\r\nDate: Mon, 1 Jan 2026 00:00:00 +0000\r\n\r\nbody\r\n"
+)
+
+
+def test_row_54_a_redelivery_has_the_same_id():
+    again = b"Received: from elsewhere\r\nReceived: once more\r\n" + MAIL
+    assert _id(MAIL) == _id(again)
+    assert _id(MAIL) == _id(MAIL, signed={"from", "message-id", "date"})
+    assert len(_id(MAIL)) == 32
+    assert int(_id(MAIL), 16)
+
+
+def test_different_mails_have_different_ids():
+    ids = {
+        _id(MAIL),
+        _id(MAIL, repo="other"),
+        _id(MAIL, author=parse_address("bob@lovelace.example")),
+        _id(MAIL.replace(b"<1@x>", b"<2@x>")),
+        _id(MAIL + b"more\r\n"),
+        _id(MAIL.replace(b"Mon, 1 Jan", b"Tue, 2 Jan")),
+    }
+    assert len(ids) == 6
+
+
+@pytest.mark.parametrize("signed", [{"from", "date"}, {"from", "message-id"}])
+def test_a_replay_with_another_unsigned_header_has_the_same_id(signed: set[str]):
+    """Field notes, section 4: replay of an old signed mail."""
+    unsigned, other = (b"<1@x>", b"<2@x>") if "date" in signed else (b"Mon, 1", b"Tue, 2")
+    assert _id(MAIL, signed=signed) == _id(MAIL.replace(unsigned, other), signed=signed)
