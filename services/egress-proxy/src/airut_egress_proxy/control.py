@@ -1,0 +1,90 @@
+"""What the orchestrator asks: a network for a sandbox, and its end."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import structlog
+
+from airut_common.bus.answers import Endpoint
+from airut_common.config.models import MaskedCredential, RepoConfig
+from airut_common.contracts.v1 import CloseSession, OpenSession, Refused, SessionClosed, SessionOpened
+from airut_common.contracts.v1.subjects import egress_service
+from airut_common.secrets import Secret
+from airut_egress.credentials import BadCredential
+from airut_egress.sessions import SandboxNetworks, SessionRefused
+
+UNKNOWN_REPO: Final = "unknown_repo"
+MISSING_SECRET: Final = "missing_secret"  # noqa: S105 (a code, not a secret)
+
+log = structlog.get_logger()
+Repos = Callable[[], Mapping[str, RepoConfig]]
+SecretOf = Callable[[str, str], Secret | None]
+"""Repository and name to the value; None when it is not set."""
+
+
+class Control:
+    """Answers by the configuration and the secrets as they are at that moment."""
+
+    def __init__(self, networks: SandboxNetworks, *, repos: Repos, secret: SecretOf) -> None:
+        self._networks = networks
+        self._repos = repos
+        self._secret = secret
+
+    def endpoints(self, host: str) -> dict[str, Endpoint[OpenSession] | Endpoint[CloseSession]]:
+        """For `Bus.serve`."""
+        return {
+            "open": Endpoint(egress_service(host, "open"), OpenSession, self.open),
+            "close": Endpoint(egress_service(host, "close"), CloseSession, self.close),
+        }
+
+    async def open(self, request: OpenSession) -> SessionOpened | Refused:
+        """Open a session with the masked credentials of its repository."""
+        repo = self._repos().get(request.repo)
+        if repo is None:
+            return Refused(code=UNKNOWN_REPO, text=f"no repository {request.repo} is configured")
+        held, missing = self._credentials(request.repo, repo)
+        if missing:
+            return Refused(
+                code=MISSING_SECRET, text="\n".join(_way_out(name, request.repo) for name in missing)
+            )
+        try:
+            opened = self._networks.open(request, held)
+        except SessionRefused as refusal:
+            return Refused(code=refusal.code, text=str(refusal))
+        log.info("session_opened", sandbox=request.sandbox, repo=request.repo, credentials=sorted(held))
+        return opened
+
+    async def close(self, request: CloseSession) -> SessionClosed:
+        """Close a session."""
+        closed = await self._networks.close(request.sandbox)
+        log.info("session_closed", sandbox=request.sandbox, requests=closed.requests, denied=closed.denied)
+        return closed
+
+    def refresh(self) -> None:
+        """Give open sessions the credentials as they are now; what was taken away is worth nothing from here on
+        (field notes 33)."""
+        repos = self._repos()
+        for sandbox, session in self._networks.engine.sessions.items():
+            repo = repos.get(session.config.repo)
+            held = self._credentials(session.config.repo, repo)[0] if repo is not None else {}
+            try:
+                self._networks.replace_credentials(sandbox, held)
+            except BadCredential as error:
+                log.error("credential_not_replaced", sandbox=sandbox, reason=str(error))
+
+    def _credentials(
+        self, repo_id: str, repo: RepoConfig
+    ) -> tuple[dict[str, tuple[MaskedCredential, Secret]], list[str]]:
+        held: dict[str, tuple[MaskedCredential, Secret]] = {}
+        missing: list[str] = []
+        for name, rule in repo.credentials.items():
+            value = self._secret(repo_id, name)
+            if value is None:
+                missing.append(name)
+            else:
+                held[name] = (rule, value)
+        return held, missing
+
+
+def _way_out(name: str, repo: str) -> str:
+    return f"credential {name} of repository {repo} has no value; run `airut secret set {name} --repo {repo}`"
