@@ -1,0 +1,75 @@
+"""Chromium on the dashboard while a task runs (acceptance 8)."""
+
+import asyncio
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+from .conftest import ALL, Site, bash
+
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
+
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+    "--window-size=1400,950",
+)  # fmt: skip
+SECONDS = 60
+SUBJECT = "Watch me in the dashboard"
+
+
+@pytest.fixture(params=["light", "dark"])
+def browser(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or "chromium"
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(
+        options=options, service=Service(shutil.which("chromedriver") or "chromedriver")
+    )
+    driver.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": request.param}]}
+    )
+    yield driver
+    driver.quit()
+
+
+def watch(driver: webdriver.Chrome, url: str, subject: str, shots: Path) -> None:
+    """Open the list, follow the link, and see things appear without loading anything again. Blocking."""
+    wait = WebDriverWait(driver, SECONDS)
+    driver.get(url)
+    wait.until(lambda d: d.find_elements(By.XPATH, f"//li[contains(., '{subject}')]//a"))
+    driver.save_screenshot(str(shots / "list.png"))
+    driver.find_element(By.XPATH, f"//li[contains(., '{subject}')]//a").click()
+    wait.until(lambda d: d.find_element(By.ID, "link").get_attribute("data-state") == "live")
+    driver.execute_script("window.sameDocument = true")
+    wait.until(lambda d: "marker-of-the-agent" in d.find_element(By.ID, "output").text)
+    wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, "#network tr[data-decision='deny']"))
+    wait.until(lambda d: "exfil.demo.example" in d.find_element(By.ID, "network").text)
+    wait.until(lambda d: d.find_element(By.CSS_SELECTOR, "#header .chip").text == "done")
+    assert driver.execute_script("return window.sameDocument"), "the page was loaded again"
+    driver.save_screenshot(str(shots / "task.png"))
+    trouble = [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+    assert trouble == []
+
+
+async def test_agent_output_and_a_denied_request_appear_without_reload(
+    site: Site, browser: webdriver.Chrome, tmp_path: Path
+) -> None:
+    steps = (
+        bash("sleep 4; echo marker-of-the-agent"),
+        bash("curl -sS -m 5 https://exfil.demo.example/"),
+        ALL,
+    )
+    mail = await site.send(f"Do {site.script(*steps)}", subject=SUBJECT)
+    await asyncio.gather(
+        asyncio.to_thread(watch, browser, site.installation.dashboard, SUBJECT, tmp_path), site.reply_to(mail)
+    )
+    assert (tmp_path / "task.png").stat().st_size > 10_000
