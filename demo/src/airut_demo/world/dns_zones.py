@@ -14,6 +14,11 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
+_PLAIN_BYTES = 512
+"""The largest datagram for a client that did not say more with EDNS (RFC 1035 §4.2.1, RFC 6891 §6.2.3)."""
+_LARGEST_BYTES = 65535
+_PORT_ATTEMPTS = 20
+
 
 @dataclass
 class Zones:
@@ -25,12 +30,23 @@ class Zones:
         """Set a name's records of one type. TXT values are given without quotes, at any length."""
         self.records[name.lower().rstrip("."), kind] = values
 
-    def answer(self, wire: bytes) -> bytes | None:
-        """The response to a query; None for what is no query."""
+    def answer(self, wire: bytes, *, datagram: bool = False) -> bytes | None:
+        """The response to a query; None for what is no query. A datagram that would be too large is truncated."""
         try:
             query = dns.message.from_wire(wire)
         except dns.exception.DNSException:
             return None
+        if query.flags & dns.flags.QR or len(query.question) != 1:
+            return None
+        response = self._respond(query)
+        try:
+            return response.to_wire(max_size=max(query.payload, _PLAIN_BYTES) if datagram else _LARGEST_BYTES)
+        except dns.exception.TooBig:
+            truncated = dns.message.make_response(query)
+            truncated.flags |= dns.flags.TC
+            return truncated.to_wire()
+
+    def _respond(self, query: dns.message.Message) -> dns.message.Message:
         response = dns.message.make_response(query)
         response.flags |= dns.flags.AA
         question = query.question[0]
@@ -42,14 +58,13 @@ class Zones:
             response.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, *texts))
         elif not any(known == name or known.endswith(f".{name}") for known, _ in self.records):
             response.set_rcode(dns.rcode.NXDOMAIN)
-        return response.to_wire()
+        return response
 
 
 def _quoted(text: str) -> str:
-    """A TXT record's text in strings of at most 255 bytes (RFC 1035 §3.3)."""
-    return " ".join(f'"{text[start : start + 255]}"' for start in range(0, len(text), 255)).replace(
-        ";", "\\;"
-    )
+    """A TXT record's text in strings of at most 255 bytes (RFC 1035 §3.3), in the form of a zone file."""
+    parts = (text[start : start + 255] for start in range(0, len(text), 255))
+    return " ".join('"' + part.replace("\\", "\\\\").replace('"', '\\"') + '"' for part in parts)
 
 
 class _Udp(asyncio.DatagramProtocol):
@@ -61,7 +76,7 @@ class _Udp(asyncio.DatagramProtocol):
         self._transport = transport
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        response = self._zones.answer(data)
+        response = self._zones.answer(data, datagram=True)
         if response is not None and self._transport is not None:
             self._transport.sendto(response, addr)
 
@@ -82,17 +97,31 @@ async def serve_zones(zones: Zones) -> AsyncIterator[str]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(tcp, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    udp.bind(("127.0.0.1", port))
-    udp.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+    udp, listener = _same_port()
+    server = await asyncio.start_server(tcp, sock=listener)
     transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: _Udp(zones), sock=udp)
     try:
-        async with server:
-            yield f"127.0.0.1:{port}"
+        yield f"127.0.0.1:{udp.getsockname()[1]}"
     finally:
         transport.close()
+        server.close()
+        server.abort_clients()
+
+
+def _same_port() -> tuple[socket.socket, socket.socket]:
+    """A UDP and a TCP socket on the same free port; whoever holds one of the pair makes us look for another."""
+    for _ in range(_PORT_ATTEMPTS):
+        listener = socket.create_server(("127.0.0.1", 0))
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            udp.bind(listener.getsockname())
+        except OSError:
+            udp.close()
+            listener.close()
+            continue
+        udp.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+        return udp, listener
+    raise OSError("no port is free for both UDP and TCP")
 
 
 def domain_records(

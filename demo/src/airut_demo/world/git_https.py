@@ -2,17 +2,21 @@
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import hmac
 import os
 import subprocess
-from collections.abc import Mapping
+import tempfile
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
 _SECONDS = 120
+_CHUNK_BYTES = 64 * 1024
 _QUIET = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": "/dev/null",
@@ -81,25 +85,64 @@ class GitHost:
             "REMOTE_USER": "ada",
             "REMOTE_ADDR": "127.0.0.1",
         }
+        return await _run_backend(environment, request)
+
+
+async def _run_backend(environment: Mapping[str, str], request: Request) -> Response:
+    """Run `git http-backend` as a CGI program (RFC 3875), both bodies streamed."""
+    # A file between client and program: it may answer before it has read everything, and nobody waits for nobody.
+    with tempfile.TemporaryFile() as body:
+        async for part in request.stream():
+            await asyncio.to_thread(body.write, part)
+        body.seek(0)
         process = await asyncio.create_subprocess_exec(
-            "git",
-            "http-backend",
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            "git", "http-backend", env=environment, stdin=body, stdout=PIPE, stderr=DEVNULL
         )
+    output = _output(process)
+    try:
         async with asyncio.timeout(_SECONDS):
-            output, _ = await process.communicate(await request.body())
-        head, _, body = output.partition(b"\r\n\r\n")
-        status, headers = 200, {}
-        for line in head.decode("latin-1").split("\r\n"):
-            name, _, value = line.partition(": ")
-            if name.lower() == "status":
-                status = int(value.split()[0])
-            elif name:
-                headers[name] = value
-        return StreamingResponse(iter([body]), status_code=status, headers=headers)
+            head = await output.readuntil(b"\r\n\r\n")
+    except BaseException as error:
+        await _end(process)
+        if not isinstance(error, TimeoutError | asyncio.IncompleteReadError):
+            raise
+        return Response("git http-backend gave no answer\n", status_code=502)
+    status, headers = _parse_head(head)
+    return StreamingResponse(_stream(process), status_code=status, headers=headers)
+
+
+async def _stream(process: Process) -> AsyncIterator[bytes]:
+    try:
+        async with asyncio.timeout(_SECONDS):
+            while part := await _output(process).read(_CHUNK_BYTES):
+                yield part
+    finally:
+        await _end(process)
+
+
+def _output(process: Process) -> asyncio.StreamReader:
+    if process.stdout is None:
+        raise RuntimeError("git http-backend was started without a pipe")
+    return process.stdout
+
+
+async def _end(process: Process) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+    await process.wait()
+
+
+def _parse_head(head: bytes) -> tuple[int, dict[str, str]]:
+    """Status and header fields of a CGI answer."""
+    status, headers = 200, {}
+    for line in head.decode("latin-1").strip().split("\r\n"):
+        name, _, value = line.partition(": ")
+        if name.lower() == "status":
+            status = int(value.split()[0])
+        elif name:
+            headers[name] = value
+    return status, headers
 
 
 def _password(authorization: str) -> str:

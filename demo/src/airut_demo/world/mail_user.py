@@ -125,3 +125,4 @@ async def serve_mailbox(mailbox: Mailbox) -> AsyncIterator[str]:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+        server.abort_clients()

@@ -29,11 +29,18 @@ class Say:
 
 
 @dataclass(frozen=True)
+class Recall:
+    """The model's final words, made from what the tools answered and from what it said earlier in the session."""
+
+    words: Callable[[Sequence[str], Sequence[str]], str]
+
+
+@dataclass(frozen=True)
 class Script:
     """The steps of one task; chosen when `marker` stands in its prompt."""
 
     marker: str
-    steps: Sequence[ToolUse | Say]
+    steps: Sequence[ToolUse | Say | Recall]
 
 
 @dataclass
@@ -56,7 +63,10 @@ class ScriptedModel:
         async def messages(request: Request) -> Response:
             if not self._admit(request):
                 return _error(401, "authentication_error", "invalid x-api-key")
-            body = await request.json()
+            try:
+                body = await request.json()
+            except ValueError:
+                return _error(400, "invalid_request_error", "the body is not JSON")
             content = self._answer(body)
             if not body.get("stream"):
                 return JSONResponse(_message(body, content))
@@ -93,7 +103,13 @@ class ScriptedModel:
         self.carried_over.append(len(prompts) - 1)
         results = [text for message in messages[prompts[-1] :] for text in _tool_results(message)]
         step = script.steps[min(len(results), len(script.steps) - 1)]
-        return step.words(results) if isinstance(step, Say) else step
+        match step:
+            case Say():
+                return step.words(results)
+            case Recall():
+                return step.words(results, _earlier_words(messages[: prompts[-1]]))
+            case ToolUse():
+                return step
 
 
 def _user_text(message: Mapping[str, Any]) -> str:
@@ -103,6 +119,12 @@ def _user_text(message: Mapping[str, Any]) -> str:
     if isinstance(content, str):
         return content
     return "\n".join(block.get("text", "") for block in content or () if block.get("type") == "text")
+
+
+def _earlier_words(messages: Sequence[Mapping[str, Any]]) -> list[str]:
+    said = (message.get("content") for message in messages if message.get("role") == "assistant")
+    blocks = (block for content in said if isinstance(content, list) for block in content)
+    return [block.get("text", "") for block in blocks if block.get("type") == "text"]
 
 
 def _tool_results(message: Mapping[str, Any]) -> list[str]:

@@ -21,6 +21,7 @@ GIT_NAME = "git.demo.example"
 MODEL_NAME = "api.anthropic.com"
 EXFIL_NAME = "exfil.demo.example"
 REPOSITORY = "demo"
+API_KEY_PREFIX = "sk-ant-api03-"
 
 _SAMPLE = {
     "README.md": "# A greeting\n\n`python3 greet.py Ada` greets Ada.\n",
@@ -73,7 +74,7 @@ async def open_world(
         git = GitHost(folder / "git", token=_token("ghp_", 36))
         git.root.mkdir()
         bare = await asyncio.to_thread(git.create, REPOSITORY, _SAMPLE | dict(files or {}))
-        model = ScriptedModel(key=_token("sk-ant-api03-", 80), scripts=scripts)
+        model = ScriptedModel(key=_token(API_KEY_PREFIX, 80), scripts=scripts)
         mailbox = Mailbox()
         yield World(
             ca=ca,
