@@ -131,13 +131,11 @@ class Engine:
         """Listen on sockets that were made inside a sandbox; they replace those of an earlier attachment.
 
         Raises:
-            UnknownToken: the sockets belong to no open session; they are closed.
+            UnknownToken: no open session has this token; the sockets stay open.
             OSError: the sockets cannot be used.
         """
         session = self._by_token(token)
         if session is None:
-            tcp.close()
-            udp.close()
             raise UnknownToken("no open session has this token")
         sandbox = session.config.sandbox
         if (old := self._listeners.pop(sandbox, None)) is not None:

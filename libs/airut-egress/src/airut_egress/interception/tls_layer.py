@@ -3,7 +3,8 @@
 from typing import Final
 
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layer import CommandGenerator
+from mitmproxy.proxy.events import Event
+from mitmproxy.proxy.layer import CommandGenerator, Layer
 from mitmproxy.proxy.layers.tls import ClientTLSLayer
 
 from .http_layer import EgressHttpLayer
@@ -12,10 +13,18 @@ from .port import ClientPort
 _MAX_CLIENT_HELLO: Final = 64 * 1024
 
 
+class Ground(Layer):
+    """What mitmproxy's TLS layer expects to stand on; events never come by here."""
+
+    def _handle_event(self, _event: Event) -> CommandGenerator[None]:
+        raise RuntimeError("an event for the ground")
+
+
 class SandboxTlsLayer(ClientTLSLayer):
     """Ends the sandbox's TLS; inside of it there is HTTP and nothing else."""
 
     def __init__(self, context: Context, port: ClientPort) -> None:
+        Ground(context)
         super().__init__(context)
         self.child_layer = EgressHttpLayer(context, port)
 
