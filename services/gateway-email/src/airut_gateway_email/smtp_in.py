@@ -180,17 +180,19 @@ class _Connection(SMTP):
             return
         # The idle clock of aiosmtpd would cut off a slow but allowed transfer.
         self._reset_timeout(TRANSFER_SECONDS + IDLE_SECONDS)
+        deadline = asyncio.get_running_loop().call_later(TRANSFER_SECONDS, self._cut_off)
         try:
-            async with asyncio.timeout(TRANSFER_SECONDS):
-                await super().smtp_DATA(arg)
-        except TimeoutError:
-            await self.push("421 4.4.2 the mail took too long")
-            if self.transport is not None:
-                self.transport.close()
+            await super().smtp_DATA(arg)
         finally:
+            deadline.cancel()
             self._gate.end_transfer()
             if self.transport is not None:
                 self._reset_timeout()
+
+    def _cut_off(self) -> None:
+        """Say why and hang up; that cancels what the transfer was doing."""
+        self._writer.write(b"421 4.4.2 the mail took too long\r\n")
+        self._writer.close()
 
 
 def _turn_away(transport: Any) -> None:

@@ -67,8 +67,8 @@ def decide(author: str, policy: Policy, identifiers: Sequence[Identifier]) -> Pr
             detail = f"{found.mechanism} pass for {found.domain}, aligned; policy {policy}"
             return Proof("dmarc", author, detail, found.signed)
     if any(map(_undecided, identifiers)):
-        raise MailLater(f"DNS did not answer while the author {author} was checked; try again later")
-    raise MailRefused(f"the author {author} is not proven: {'; '.join(_reasons(identifiers))}")
+        raise MailLater(f"DNS did not answer while the author's domain {author} was checked; try again later")
+    raise MailRefused(f"the author's domain {author} is not proven: {'; '.join(_reasons(identifiers))}")
 
 
 def _undecided(found: Identifier) -> bool:
