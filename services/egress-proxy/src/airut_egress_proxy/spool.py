@@ -4,9 +4,14 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final, Self
+from typing import Final, Self
+
+import structlog
 
 MAX_BYTES: Final = 256 * 1024 * 1024
+_READ_BYTES: Final = 1024 * 1024  # many times the longest event
+
+log = structlog.get_logger()
 
 
 class Spool:
@@ -16,10 +21,10 @@ class Spool:
     crashed host is that no request waits for it. After a restart a part may be told again; events have numbers.
     """
 
-    def __init__(self, file: BinaryIO, max_bytes: int) -> None:
-        self._file = file
+    def __init__(self, descriptor: int, max_bytes: int) -> None:
+        self._descriptor = descriptor
         self._max_bytes = max_bytes
-        self._end = file.seek(0, os.SEEK_END)
+        self._end = os.fstat(descriptor).st_size
         self._next = 0
 
     @classmethod
@@ -30,7 +35,7 @@ class Spool:
             OSError: it cannot be opened.
         """
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        return cls(os.fdopen(descriptor, "r+b", buffering=0), max_bytes)
+        return cls(descriptor, max_bytes)
 
     @property
     def empty(self) -> bool:
@@ -43,7 +48,7 @@ class Spool:
         if self._end + len(line) > self._max_bytes:
             return False
         try:
-            written = os.pwrite(self._file.fileno(), line, self._end)
+            written = os.pwrite(self._descriptor, line, self._end)
         except OSError:
             return False
         if written != len(line):
@@ -55,22 +60,22 @@ class Spool:
     def read(self) -> Iterator[tuple[str, bytes]]:
         """Events in order. One counts as read when the next is asked for."""
         while not self.empty:
-            self._file.seek(self._next)
-            for line in self._file:
+            lines = os.pread(self._descriptor, _READ_BYTES, self._next).splitlines(keepends=True)
+            if not lines or not lines[0].endswith(b"\n"):
+                log.error("spool_unreadable", bytes=self._end - self._next)
+                break
+            for line in lines:
                 if not line.endswith(b"\n"):
                     break
                 if (found := _decode(line)) is not None:
                     yield found
                 self._next += len(line)
-            else:
-                continue
-            break
         self._next = self._end = 0
-        self._file.truncate(0)
+        os.ftruncate(self._descriptor, 0)
 
     def close(self) -> None:
         """Close the file. What has not been read stays in it."""
-        self._file.close()
+        os.close(self._descriptor)
 
 
 def _decode(line: bytes) -> tuple[str, bytes] | None:
