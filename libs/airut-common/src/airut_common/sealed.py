@@ -2,10 +2,12 @@
 
 import asyncio
 import base64
+import contextlib
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from secrets import token_hex
 
 import structlog
 from nacl.exceptions import CryptoError
@@ -14,12 +16,12 @@ from nacl.public import PrivateKey, PublicKey, SealedBox
 from airut_common import log as logs
 from airut_common.bus import Bus, KvEntry
 from airut_common.bus.topology import CONFIG_BUCKET, SEALED_BUCKET
+from airut_common.bus.watching import snapshot, watching
 from airut_common.secrets import Secret
 
 INSTALLATION_SCOPE = "_"
 """Stands for the repository of a secret that belongs to no repository; no repository id can be this."""
 MAX_VALUE_BYTES = 64 * 1024
-FIRST_SECONDS = 20.0
 
 log = structlog.get_logger()
 
@@ -32,15 +34,17 @@ class ServiceKey:
 
     @classmethod
     def load_or_create(cls, path: Path) -> "ServiceKey":
-        """Read the key, or make it (0600)."""
+        """Read the key, or make it (0600).
+
+        Raises:
+            ValueError: the file holds no key.
+        """
+        if not path.exists():
+            _create_whole(path, base64.b64encode(bytes(PrivateKey.generate())) + b"\n")
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except FileExistsError:
-            return cls(PrivateKey(base64.b64decode(path.read_bytes())))
-        private = PrivateKey.generate()
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(base64.b64encode(bytes(private)) + b"\n")
-        return cls(private)
+            return cls(PrivateKey(base64.b64decode(path.read_bytes(), validate=False)))
+        except (CryptoError, ValueError, TypeError):
+            raise ValueError(f"{path} holds no service key") from None
 
     @property
     def public(self) -> bytes:
@@ -98,13 +102,7 @@ async def remove_sealed(bus: Bus, key: str) -> None:
 
 async def list_sealed(bus: Bus) -> set[str]:
     """Keys of all values that are set."""
-    found: set[str] = set()
-    async for entry in bus.kv_watch(SEALED_BUCKET):
-        if entry is None:
-            break
-        if entry.value:
-            found.add(entry.key)
-    return found
+    return set(await snapshot(bus, SEALED_BUCKET))
 
 
 class WatchedSecrets:
@@ -114,7 +112,7 @@ class WatchedSecrets:
         self._prefix = f"{service}."
         self._key = key
         self._values: dict[str, Secret] = {}
-        self._complete = asyncio.Event()
+        self._complete = False
         self._changed = asyncio.Event()
 
     def get(self, repo: str | None, name: str) -> Secret | None:
@@ -128,39 +126,61 @@ class WatchedSecrets:
 
     def _take(self, entry: KvEntry) -> None:
         name = entry.key.removeprefix(self._prefix)
-        old = self._values.pop(name, None)
+        old, new = self._values.pop(name, None), self._open(name, entry.value)
+        if new is not None:
+            logs.redact(new)
+            self._values[name] = new
         if old is not None:
             logs.forget(old)
-        if entry.value:
-            try:
-                secret = self._key.open(entry.value)
-            except ValueError as error:
-                log.error("secret_unreadable", name=name, reason=str(error))
-            else:
-                logs.redact(secret)
-                self._values[name] = secret
-        if self._complete.is_set():
+        # After a lost connection everything is told again: what is as it was is no change.
+        if self._complete and old != new:
             self._changed.set()
+
+    def _open(self, name: str, sealed: bytes | None) -> Secret | None:
+        if sealed is None:
+            return None
+        try:
+            return self._key.open(sealed)
+        except ValueError as error:
+            log.error("secret_unreadable", name=name, reason=str(error))
+            return None
+
+    def _forget_all(self) -> None:
+        logs.forget(*self._values.values())
+        self._values.clear()
 
 
 @asynccontextmanager
 async def watch_secrets(bus: Bus, service: str, key: ServiceKey) -> AsyncIterator[WatchedSecrets]:
-    """Publish the service's key, then follow its secrets while the context is open."""
+    """Publish the service's key, then follow its secrets while the context is open.
+
+    Raises:
+        BusUnavailable: they could not be read.
+    """
     await publish_key(bus, service, key)
     secrets = WatchedSecrets(service, key)
 
-    async def follow() -> None:
-        async for entry in bus.kv_watch(SEALED_BUCKET, f"{service}.>"):
-            if entry is None:
-                secrets._complete.set()
-            else:
-                secrets._take(entry)
+    async def take(entry: KvEntry) -> None:
+        secrets._take(entry)
 
-    task = asyncio.get_running_loop().create_task(follow(), name="secrets")
+    async with watching(bus, SEALED_BUCKET, f"{service}.>", take):
+        secrets._complete = True
+        try:
+            yield secrets
+        finally:
+            secrets._forget_all()
+
+
+def _create_whole(path: Path, content: bytes) -> None:
+    """Make a private file that is there completely or not at all; one that is there already stays."""
+    draft = path.with_name(f".{path.name}.{token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        async with asyncio.timeout(FIRST_SECONDS):
-            await secrets._complete.wait()
-        yield secrets
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        draft.unlink()

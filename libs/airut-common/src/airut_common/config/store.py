@@ -9,11 +9,12 @@ from pydantic import ValidationError
 
 from airut_common.bus import Bus, KvEntry
 from airut_common.bus.topology import CONFIG_BUCKET
+from airut_common.bus.watching import snapshot, watching
 from airut_common.config.models import InstallationConfig, RepoConfig, ServerConfig
+from airut_common.config.yamlfile import describe
 
 SERVER_KEY = "server"
 REPO_PREFIX = "repos."
-FIRST_SECONDS = 20.0
 
 log = structlog.get_logger()
 
@@ -31,7 +32,7 @@ class WatchedConfig:
         self.server = ServerConfig()
         self._repos: dict[str, RepoConfig] = {}
         self._changed = asyncio.Event()
-        self._complete = asyncio.Event()
+        self._complete = False
         self._has_server = False
 
     @property
@@ -50,19 +51,18 @@ class WatchedConfig:
         Raises:
             ValidationError: it does not validate; what was there before stays.
         """
-        deleted = not entry.value
-        if entry.key == SERVER_KEY and not deleted:
-            self.server = ServerConfig.model_validate_json(entry.value or b"")
+        before = (self.server, dict(self._repos))
+        if entry.key == SERVER_KEY and entry.value is not None:
+            self.server = ServerConfig.model_validate_json(entry.value)
             self._has_server = True
         elif entry.key.startswith(REPO_PREFIX):
             repo = entry.key.removeprefix(REPO_PREFIX)
-            if deleted:
+            if entry.value is None:
                 self._repos.pop(repo, None)
             else:
-                self._repos[repo] = RepoConfig.model_validate_json(entry.value or b"")
-        else:
-            return
-        if self._complete.is_set():
+                self._repos[repo] = RepoConfig.model_validate_json(entry.value)
+        # After a lost connection everything is told again: what is as it was is no change.
+        if self._complete and before != (self.server, self._repos):
             self._changed.set()
 
 
@@ -70,34 +70,33 @@ class WatchedConfig:
 async def watch_config(bus: Bus, *, on_problem: ProblemHandler | None = None) -> AsyncIterator[WatchedConfig]:
     """Follow the configuration while the context is open; it is complete when the context begins.
 
+    `on_problem` is told in words what is wrong with an entry that does not validate.
+
     Raises:
-        NoConfiguration: none has been applied.
+        NoConfiguration: none has been applied, or none that is valid.
+        BusUnavailable: it could not be read.
     """
     config = WatchedConfig()
+    problems: list[str] = []
 
-    async def follow() -> None:
-        async for entry in bus.kv_watch(CONFIG_BUCKET):
-            if entry is None:
-                config._complete.set()
-                continue
-            try:
-                config._take(entry)
-            except ValidationError as error:
-                text = f"configuration {entry.key} is not valid, the last good one stays: {error}"
-                log.error("config_invalid", key=entry.key, reason=str(error))
-                if on_problem is not None:
-                    await on_problem(text)
+    async def take(entry: KvEntry) -> None:
+        try:
+            config._take(entry)
+        except ValidationError as error:
+            model = ServerConfig if entry.key == SERVER_KEY else RepoConfig
+            reason = "; ".join(str(problem) for problem in describe(error, entry.key, model))
+            problems.append(reason)
+            log.error("config_invalid", key=entry.key, reason=reason)
+            if on_problem is not None:
+                await on_problem(f"the last good configuration stays in force: {reason}")
 
-    task = asyncio.get_running_loop().create_task(follow(), name="config")
-    try:
-        async with asyncio.timeout(FIRST_SECONDS):
-            await config._complete.wait()
+    async with watching(bus, CONFIG_BUCKET, ">", take):
+        config._complete = True
         if not config._has_server:
-            raise NoConfiguration("no configuration has been applied yet; run `airut apply`")
+            raise NoConfiguration(
+                "\n".join(problems) or "no configuration has been applied yet; run `airut apply`"
+            )
         yield config
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def apply_config(bus: Bus, installation: InstallationConfig) -> list[str]:
@@ -112,7 +111,8 @@ async def apply_config(bus: Bus, installation: InstallationConfig) -> list[str]:
         REPO_PREFIX + repo: settings.model_dump_json().encode()
         for repo, settings in installation.repos.items()
     }
-    present = await _present(bus)
+    stored = await snapshot(bus, CONFIG_BUCKET)
+    present = {key: value for key, value in stored.items() if key == SERVER_KEY or key.startswith(REPO_PREFIX)}
     changes = []
     for key, value in wanted.items():
         if present.get(key) != value:
@@ -122,13 +122,3 @@ async def apply_config(bus: Bus, installation: InstallationConfig) -> list[str]:
         await bus.kv_delete(CONFIG_BUCKET, key)
         changes.append(f"{key} removed")
     return changes
-
-
-async def _present(bus: Bus) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
-    async for entry in bus.kv_watch(CONFIG_BUCKET):
-        if entry is None:
-            break
-        if entry.value and (entry.key == SERVER_KEY or entry.key.startswith(REPO_PREFIX)):
-            found[entry.key] = entry.value
-    return found

@@ -59,8 +59,15 @@ def load_yaml_model[T: BaseModel](text: str, source: str, model: type[T]) -> T:
         # By way of JSON: there a list may become a tuple and a string a path, yet no string a number or boolean.
         return model.model_validate_json(json.dumps(data))
     except ValidationError as error:
-        problems = (_explain(source, details, lines, model) for details in error.errors(include_url=False))
-        raise ConfigError(tuple(dict.fromkeys(problems))) from None
+        raise ConfigError(describe(error, source, model, lines)) from None
+
+
+def describe(
+    error: ValidationError, source: str, model: type[BaseModel], lines: Mapping[Path, int] | None = None
+) -> tuple[Problem, ...]:
+    """A validation error in words, each problem once; `lines` tells where fields stand in the source."""
+    found = (_explain(source, details, lines or {}, model) for details in error.errors(include_url=False))
+    return tuple(dict.fromkeys(found))
 
 
 def _compose(text: str, source: str) -> Node | None:
