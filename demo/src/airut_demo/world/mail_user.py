@@ -54,7 +54,8 @@ def compose(
     references: str | None = None,
 ) -> bytes:
     """A mail as bytes, CRLF line ends."""
-    message = EmailMessage(policy=email.policy.SMTP)
+    # Python's own folding would encode a Message-ID that is longer than a line.
+    message = EmailMessage(policy=email.policy.SMTP.clone(max_line_length=998))
     message["From"] = sender
     message["To"] = recipient
     message["Subject"] = subject

@@ -13,8 +13,9 @@ MAX_REFERENCES = 40
 
 
 def issue_message_id(conversation: str, reply: str, hostname: str) -> str:
-    """The Message-ID of a reply. The same reply has the same one, so a second copy is recognised as such."""
-    return f"<airut.{conversation}.{reply}@{hostname}>"
+    """The Message-ID of a reply. The same reply has the same one, so a second copy is recognised as such. Kept short:
+    some mail programs encode an id that does not fit into one line of a header, and the thread is lost."""
+    return f"<airut.{conversation}.{reply[:12]}@{hostname}>"
 
 
 def subject_tag(conversation: str) -> str:
