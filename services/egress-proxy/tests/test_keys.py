@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from airut_egress_proxy.keys import KEY_BYTES, installation_key
 
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from airut_egress_proxy.sink import BusSink
-from airut_egress_proxy.spool import Spool
 
 from airut_common.contracts.v1 import EgressEvent, Message, utc_now
+from airut_egress_proxy.sink import BusSink
+from airut_egress_proxy.spool import Spool
 
 
 class Outlet:
@@ -28,7 +28,14 @@ class Outlet:
 
 def event(seq: int, path: str = "/") -> EgressEvent:
     return EgressEvent(
-        kind="request", repo="demo", sandbox="s1", task="t1", at=utc_now(), seq=seq, decision="allow", path=path
+        kind="request",
+        repo="demo",
+        sandbox="s1",
+        task="t1",
+        at=utc_now(),
+        seq=seq,
+        decision="allow",
+        path=path,
     )
 
 
