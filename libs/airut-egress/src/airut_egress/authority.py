@@ -164,5 +164,5 @@ def _server_context(certificate: x509.Certificate, key: ec.EllipticCurvePrivateK
 
 
 def _select_protocol(_connection: SSL.Connection, offers: list[bytes]) -> Any:
-    # In the client's order. Without an overlap the connection goes on as HTTP/1.1, which the first bytes prove.
-    return next((offer for offer in offers if offer in _PROTOCOLS), SSL.NO_OVERLAPPING_PROTOCOLS)
+    # In our order, as most servers do; who offers nothing of ours was refused at the ClientHello.
+    return next((protocol for protocol in _PROTOCOLS if protocol in offers), SSL.NO_OVERLAPPING_PROTOCOLS)
