@@ -1,0 +1,161 @@
+"""The whole way: a namespace without any route, the real nftables rules, the service as a process, real clients."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trustme
+
+from airut_common.config.models import EgressConfig, InstallationConfig
+from airut_common.config.store import apply_config
+from airut_common.contracts.v1 import EgressEvent, OpenSession, SessionOpened
+from airut_common.contracts.v1.subjects import egress_event
+from airut_common.processes import run
+from airut_egress.testing.origin import Answer, Origin
+from airut_sandbox.attach import attach_network
+
+from .conftest import SECRET, Proxy, Starter, open_session, repo_config
+
+pytestmark = pytest.mark.integration
+
+NAME = "api.example.test"
+
+
+@dataclass
+class Namespace:
+    """A process in user, network and mount namespaces of its own, as a container has them."""
+
+    pid: int
+    folder: Path
+
+    async def attach(self, opened: SessionOpened) -> None:
+        inodes = {kind: os.stat(f"/proc/{self.pid}/ns/{kind}").st_ino for kind in ("user", "net")}  # noqa: PTH116
+        await attach_network(
+            self.pid,
+            user_ns=inodes["user"],
+            net_ns=inodes["net"],
+            socket=Path(opened.attach_socket),
+            token=opened.attach_token,
+        )
+        (self.folder / "ca.pem").write_text(opened.ca_certificate)
+
+    async def run(self, *argv: str) -> str:
+        enter = ["nsenter", "-t", str(self.pid), "-U", "-n", "-m", "--preserve-credentials"]
+        done = await run([*enter, *argv], timeout_seconds=30, check=False)
+        return done.stdout.decode() + done.stderr.decode()
+
+    async def curl(self, *arguments: str) -> str:
+        ca = str(self.folder / "ca.pem")
+        return await self.run("curl", "-sS", "--max-time", "10", "--cacert", ca, *arguments)
+
+
+@asynccontextmanager
+async def namespace(folder: Path) -> AsyncIterator[Namespace]:
+    resolv = folder / "resolv.conf"
+    resolv.write_text("nameserver 198.18.0.1\n")
+    script = f"mount --bind {resolv} /etc/resolv.conf && echo ready && exec sleep 600"
+    process = await asyncio.create_subprocess_exec(
+        "unshare", "--user", "--map-root-user", "--net", "--mount", "sh", "-c", script,
+        stdout=asyncio.subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"ready\n"
+        yield Namespace(process.pid, folder)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+
+
+@pytest.fixture
+async def origin() -> AsyncIterator[Origin]:
+    async with Origin((NAME,), trustme.CA()).running() as origin:
+        origin.respond = lambda seen: Answer(body=json.dumps(seen.headers).encode())
+        yield origin
+
+
+@pytest.fixture
+async def configured(starter: Starter, origin: Origin, tmp_path: Path) -> Starter:
+    egress = EgressConfig(
+        connect_to={NAME: origin.tls_address}, ca_file=origin.write_ca(tmp_path / "upstream.pem")
+    )
+    await apply_config(starter.bus, InstallationConfig(egress=egress, repos={"demo": repo_config("API_KEY")}))
+    return starter
+
+
+async def opened(proxy: Proxy, request: OpenSession) -> SessionOpened:
+    async with asyncio.timeout(10):
+        while not isinstance(answer := await proxy.open(request), SessionOpened):
+            assert answer.code == "missing_secret", answer
+            await asyncio.sleep(0.05)
+    return answer
+
+
+async def event_of(proxy: Proxy, sandbox: str, kind: str, host: str) -> EgressEvent:
+    async with asyncio.timeout(10):
+        async with contextlib.aclosing(proxy.bus.replay([egress_event("demo", sandbox)])) as stored:
+            async for message in stored:
+                event = EgressEvent.decode(message.data)
+                if (event.kind, event.host) == (kind, host):
+                    return event
+    raise AssertionError
+
+
+async def test_from_a_namespace_to_the_upstream(configured: Starter, origin: Origin, tmp_path: Path) -> None:
+    async with configured.running() as proxy, namespace(tmp_path) as inside:
+        await proxy.set_secret("API_KEY", SECRET)
+        request = open_session()
+        session = await opened(proxy, request)
+        assert "Could not" in await inside.curl(f"https://{NAME}/")
+        await inside.attach(session)
+
+        bearer = f"authorization: Bearer {session.environment['API_KEY']}"
+        assert SECRET in await inside.curl("-H", bearer, f"https://{NAME}/v1/messages?x=1")
+        assert origin.seen[-1].header("authorization") == f"Bearer {SECRET}"
+        allowed = await event_of(proxy, request.sandbox, "request", NAME)
+        assert (allowed.decision, allowed.status, allowed.credentials) == ("allow", 200, ("API_KEY",))
+        assert allowed.path == "/v1/messages"
+        assert (await event_of(proxy, request.sandbox, "dns", NAME)).decision == "info"
+
+        # Another host is told apart by its name, for HTTP and for what is no HTTP.
+        denied = json.loads(await inside.curl("https://exfil.example.test/"))
+        assert (denied["error"], denied["obstacle"]) == ("network_denied", "host")
+        assert json.loads(await inside.curl("http://exfil.example.test/"))["obstacle"] == "host"
+        python = "import socket; socket.create_connection(('ssh.example.test', 22), 5).recv(10)"
+        assert "ConnectionResetError" in await inside.run(sys.executable, "-c", python)
+        raw = await event_of(proxy, request.sandbox, "connection", "ssh.example.test")
+        assert (raw.decision, raw.reason, raw.port) == ("deny", "port", 22)
+
+        # Row 2: an address is no name.
+        assert "curl:" in await inside.curl("-k", "https://192.0.2.1/")
+        assert (await event_of(proxy, request.sandbox, "connection", "192.0.2.1")).reason == "literal"
+        assert SECRET not in proxy.log.read_text()
+
+
+async def test_a_proxy_that_returns_is_attached_again(
+    configured: Starter, origin: Origin, tmp_path: Path
+) -> None:
+    """The proxy is killed without a word; the same sandbox goes on with the same surrogate."""
+    request = open_session()
+    async with namespace(tmp_path) as inside:
+        async with configured.running() as proxy:
+            await proxy.set_secret("API_KEY", SECRET)
+            session = await opened(proxy, request)
+            await inside.attach(session)
+            assert "api.example" in await inside.curl(f"https://{NAME}/")
+            os.killpg(proxy.process.pid, signal.SIGKILL)
+            await proxy.process.wait()
+        assert "curl:" in await inside.curl(f"https://{NAME}/")
+        async with configured.running() as proxy:
+            await inside.attach(await opened(proxy, request))
+            bearer = f"authorization: Bearer {session.environment['API_KEY']}"
+            assert SECRET in await inside.curl("-H", bearer, f"https://{NAME}/")
