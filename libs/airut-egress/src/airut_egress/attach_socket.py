@@ -4,6 +4,7 @@ One message: `{"version":1,"token":"…"}`, a line feed, and exactly two descrip
 socket. One answer: `{"ok":true}` or `{"ok":false,"text":"…"}`, and a line feed.
 """
 
+import array
 import asyncio
 import contextlib
 import json
@@ -85,9 +86,7 @@ async def _answer(asker: socket.socket, attach: Attach) -> None:
 
 async def _take(asker: socket.socket, attach: Attach) -> dict[str, object]:
     await _readable(asker)
-    message, descriptors, flags, _ = socket.recv_fds(
-        asker, _MAX_MESSAGE, _MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-    )
+    message, descriptors, flags = _receive(asker)
     sockets = _sockets(descriptors)
     try:
         if flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC):
@@ -110,6 +109,17 @@ async def _readable(asker: socket.socket) -> None:
         await ready
     finally:
         loop.remove_reader(asker)
+
+
+def _receive(asker: socket.socket) -> tuple[bytes, list[int], int]:
+    # Not socket.recv_fds: it drops its flags, and the descriptors would be inherited by every child.
+    descriptors = array.array("i")
+    room = socket.CMSG_LEN(_MAX_DESCRIPTORS * descriptors.itemsize)
+    message, ancillary, flags, _ = asker.recvmsg(_MAX_MESSAGE, room, socket.MSG_CMSG_CLOEXEC)
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+    return message, list(descriptors), flags
 
 
 def _sockets(descriptors: list[int]) -> list[socket.socket]:
