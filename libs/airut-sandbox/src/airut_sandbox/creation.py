@@ -1,12 +1,10 @@
 """From a specification to a container whose namespaces exist and were checked, with nothing running in it yet."""
 
-import asyncio
 import json
 import os
 import re
-import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -153,7 +151,17 @@ async def _initialise(podman: Podman, container_id: str) -> Streams:
     """`podman init` with our pipes as its standard streams, which it passes on to the container."""
     streams = Streams()
     try:
-        await _run_on(podman, ["init", container_id], streams)
+        with _as_sandbox_error("the container could not be initialised"):
+            code = await podman.run_on(
+                *("init", container_id),
+                stdin=streams.stdin.read_end,
+                stdout=streams.stdout.write_end,
+                stderr=streams.stderr.write_end,
+                timeout_seconds=_CREATE_SECONDS,
+            )
+        if code:
+            reason = streams.stderr.drain().decode("utf-8", "replace").strip()
+            raise SandboxError(f"the container could not be initialised: {reason}")
     except BaseException:
         streams.close()
         raise
@@ -162,31 +170,6 @@ async def _initialise(podman: Podman, container_id: str) -> Streams:
     streams.stdout.drain()
     streams.stderr.drain()
     return streams
-
-
-async def _run_on(podman: Podman, arguments: list[str], streams: Streams) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *podman.argv,
-        *arguments,
-        stdin=streams.stdin.read_end,
-        stdout=streams.stdout.write_end,
-        stderr=streams.stderr.write_end,
-        env=dict(podman.env),
-        cwd=podman.state_dir,
-        start_new_session=True,
-    )
-    try:
-        async with asyncio.timeout(_CREATE_SECONDS):
-            code = await process.wait()
-    except TimeoutError:
-        raise SandboxError("the container could not be initialised: podman did not finish") from None
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-    if code:
-        reason = streams.stderr.drain().decode("utf-8", "replace").strip()
-        raise SandboxError(f"the container could not be initialised: {reason}")
 
 
 async def _check(

@@ -1,9 +1,12 @@
 """Podman on this host: the runtime that works, a configuration of our own, every call with a deadline."""
 
+import asyncio
+import contextlib
 import os
 import re
 import resource
 import shutil
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +15,7 @@ from typing import Final
 import structlog
 
 from airut_common import processes
-from airut_common.processes import Completed, ProcessError, ProcessFailed
+from airut_common.processes import Completed, ProcessError, ProcessFailed, ProcessTimedOut
 
 from . import podman_config
 from .errors import PodmanUnusable
@@ -66,6 +69,35 @@ class Podman:
             cwd=self.state_dir,
             check=check,
         )
+
+    async def run_on(
+        self, *args: str, stdin: int, stdout: int, stderr: int, timeout_seconds: float = 60
+    ) -> int:
+        """Run `podman ARGS` on these descriptors and answer its exit code. Waits for Podman alone: what it starts
+        may keep the descriptors, which `run` would take for unfinished output.
+
+        Raises:
+            ProcessTimedOut: the deadline passed; the whole process group was killed.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *self.argv,
+            *args,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            env=dict(self.env),
+            cwd=self.state_dir,
+            start_new_session=True,
+        )
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await process.wait()
+        except TimeoutError:
+            raise ProcessTimedOut("podman", timeout_seconds) from None
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
 
 
 @dataclass(frozen=True)
