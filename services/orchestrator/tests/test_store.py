@@ -22,9 +22,9 @@ async def test_tasks_of_a_conversation_run_one_at_a_time_in_order_others_beside_
     assert (await store.begin_next()).id == "c"
     assert await store.begin_next() is None
     await store.finish(reply(id="a", conversation=conversation), None)
-    assert await store.begin_next() is None, "the reply is not out yet"
-    await store.published("a", "done")
     assert (await store.begin_next()).id == "b"
+    await store.finish(reply(id="b", conversation=conversation), None)
+    assert [item.id for item in await store.unpublished()] == ["a", "b"], "replies go out in order of arrival"
 
 
 async def test_a_conversation_of_another_repository_is_not_joined(store: Store) -> None:

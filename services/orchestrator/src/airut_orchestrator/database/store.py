@@ -11,7 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from airut_common.contracts.v1 import FINAL_STATES, Reply, TaskRequest, TaskState, new_id, utc_now
 from airut_orchestrator.database.schema import Conversation, OutgoingReply, Task
 
-ACTIVE: Sequence[TaskState] = ("preparing", "running", "replying")
+BUSY: Sequence[TaskState] = ("preparing", "running")
+"""States in which a task holds its conversation. A finished one that only waits to be published does not: replies
+are published in order of arrival."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Store:
     async def begin_next(self) -> QueuedTask | None:
         """Take the oldest queued task whose conversation has nothing under way, and count the attempt."""
         async with self._sessions.begin() as session:
-            busy = select(Task.conversation).where(Task.state.in_(ACTIVE))
+            busy = select(Task.conversation).where(Task.state.in_(BUSY))
             task = await session.scalar(
                 select(Task)
                 .where(Task.state == "queued", Task.conversation.not_in(busy))
@@ -109,7 +111,7 @@ class Store:
         """The orchestrator stops: the task waits for the next start, and this attempt does not count."""
         async with self._sessions.begin() as session:
             found = await session.scalar(select(Task).where(Task.id == task))
-            if found is not None and found.state in ACTIVE:
+            if found is not None and found.state in BUSY:
                 found.state = "queued"
                 found.attempts -= 1
 
@@ -160,7 +162,7 @@ class Store:
             rows = await session.execute(
                 select(Task, Conversation)
                 .join(Conversation, Conversation.id == Task.conversation)
-                .where(Task.state.in_(("preparing", "running")))
+                .where(Task.state.in_(BUSY))
                 .order_by(Task.position)
             )
             return [
