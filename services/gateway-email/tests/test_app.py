@@ -1,0 +1,200 @@
+"""The whole service as its own process: configuration, secrets, mail in, reply out, live changes, an ordered stop."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiosmtplib
+import pytest
+
+from airut_common.bus import Bus
+from airut_common.bus.topology import ORCHESTRATOR_TASKS, STATUS_BUCKET
+from airut_common.config.models import InstallationConfig
+from airut_common.config.store import apply_config
+from airut_common.contracts.v1 import Reply, ServiceEvent, TaskRequest, subjects, utc_now
+from airut_gateway_email.testing.signing import SigningDomain, plain_mail
+from airut_gateway_email.testing.sink import MailSink
+
+
+def _installation(zone: str, relay: int, **email: Any) -> InstallationConfig:
+    return InstallationConfig.model_validate_json(
+        json.dumps(
+            {
+                "email": {
+                    "listen": "127.0.0.1:0",
+                    "hostname": "airut.example",
+                    "authentication": {"resolver": zone},
+                    "relay": {"host": "127.0.0.1", "port": relay, "security": "plain"},
+                }
+                | email,
+                "repos": {
+                    "demo": {
+                        "address": "demo@airut.example",
+                        "senders": ["ada@lovelace.example"],
+                        "git": {"url": "https://git.example/x.git"},
+                    }
+                },
+            }
+        )
+    )
+
+
+@asynccontextmanager
+async def _process(nats_url: str, state: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "AIRUT_NATS_URL": nats_url,
+        "AIRUT_STATE_DIR": str(state),
+        "AIRUT_INSTALLATION": "test",
+        "AIRUT_LOG_FORMAT": "json",
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "airut_gateway_email", env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    drain = asyncio.ensure_future(process.stderr.read() if process.stderr else asyncio.sleep(0))
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        await drain
+
+
+async def _address(bus: Bus, *, other_than: str = "") -> str:
+    """Where the service listens, once it says so."""
+    async with asyncio.timeout(30):
+        async for entry in bus.kv_watch(STATUS_BUCKET, "gateway-email"):
+            if entry is not None and entry.value:
+                address = str(json.loads(entry.value)["addresses"]["smtp"])
+                if address != other_than:
+                    return address
+    raise AssertionError("the watch ended")
+
+
+async def _send(address: str, data: bytes, sender: str = "ada@lovelace.example") -> str:
+    host, _, port = address.rpartition(":")
+    client = aiosmtplib.SMTP(hostname=host, port=int(port), start_tls=False)
+    try:
+        async with client:
+            return (await client.sendmail(sender, "demo@airut.example", data))[1]
+    except aiosmtplib.SMTPResponseException as error:
+        return f"{error.code} {error.message}"
+
+
+async def _request(bus: Bus) -> TaskRequest:
+    found: asyncio.Queue[TaskRequest] = asyncio.Queue()
+    task = asyncio.ensure_future(bus.consume(ORCHESTRATOR_TASKS, TaskRequest, found.put))
+    try:
+        return await asyncio.wait_for(found.get(), 20)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _event(bus: Bus, code: str) -> ServiceEvent:
+    async with asyncio.timeout(20):
+        async for message in bus.replay([subjects.service_event("gateway-email")]):
+            event = ServiceEvent.decode(message.data)
+            if event.code == code:
+                return event
+    raise AssertionError("the replay ended")
+
+
+@pytest.fixture
+async def sink() -> AsyncIterator[MailSink]:
+    async with MailSink().running() as server:
+        yield server
+
+
+async def test_a_mail_comes_in_and_its_reply_goes_out(
+    nats_server, bus: Bus, zone, lovelace: SigningDomain, sink, tmp_path
+):
+    await apply_config(bus, _installation(zone.endpoint, sink.port))
+    async with _process(nats_server.url, tmp_path / "state") as process:
+        address = await _address(bus)
+        mail = plain_mail()
+        assert "accepted as" in await _send(address, lovelace.sign(mail.as_bytes()))
+        request = await _request(bus)
+        answer = Reply(
+            id=request.id, repo=request.repo, channel="email", conversation="c" * 32, outcome="done", text="Done.",
+            route=request.route, created_at=utc_now(),
+        )  # fmt: skip
+        await bus.publish(subjects.reply("email", "demo"), answer, msg_id=answer.id)
+        reply = await sink.next()
+        assert reply.message["In-Reply-To"] == mail["Message-ID"]
+        assert reply.message["Subject"] == "Re: The greeting"
+
+        follow_up = plain_mail("Thanks, and now the other one.\n", In_Reply_To=reply.message["Message-ID"])
+        await _send(address, lovelace.sign(follow_up.as_bytes()))
+        assert (await _request(bus)).conversation == "c" * 32
+
+        assert (await _send(address, plain_mail().as_bytes())).startswith("550")
+        event = await _event(bus, "mail_refused")
+        assert event.repo == "demo"
+        assert "no DKIM signature" in event.text
+
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 15) == 0
+        assert not [entry async for entry in _present(bus)]
+
+
+async def _present(bus: Bus) -> AsyncIterator[str]:
+    async for entry in bus.kv_watch(STATUS_BUCKET, "gateway-email"):
+        if entry is None:
+            return
+        if entry.value:
+            yield entry.key
+
+
+async def test_changes_take_effect_while_it_runs(
+    nats_server, bus: Bus, zone, lovelace: SigningDomain, sink, tmp_path
+):
+    installation = _installation(zone.endpoint, sink.port)
+    await apply_config(bus, installation)
+    async with _process(nats_server.url, tmp_path / "state"):
+        address = await _address(bus)
+        bob = lovelace.sign(plain_mail(sender="bob@lovelace.example").as_bytes())
+        assert "not on the sender list" in await _send(address, bob)
+
+        repo = installation.repos["demo"].model_copy(update={"senders": ("*@lovelace.example",)})
+        await apply_config(bus, installation.model_copy(update={"repos": {"demo": repo}}))
+        async with asyncio.timeout(10):
+            while "accepted as" not in await _send(address, bob):
+                await asyncio.sleep(0.05)
+
+        moved = _installation(zone.endpoint, sink.port, listen="localhost:0", max_message_bytes=2048)
+        await apply_config(bus, moved)
+        fresh = await _address(bus, other_than=address)
+        answer = await _send(fresh, lovelace.sign(plain_mail("x\n" * 3000).as_bytes()))
+        assert answer.startswith("552")
+
+
+async def test_settings_that_are_missing_are_named(tmp_path):
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "airut_gateway_email",
+        env={"PATH": os.environ["PATH"]},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 2
+    assert b"AIRUT_NATS_URL is not set" in said
+
+
+async def test_no_email_section_ends_with_a_reason(nats_server, bus: Bus, tmp_path):
+    await apply_config(bus, InstallationConfig())
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "airut_gateway_email",
+        env={"PATH": os.environ["PATH"], "AIRUT_NATS_URL": nats_server.url, "AIRUT_STATE_DIR": str(tmp_path / "s"), "AIRUT_INSTALLATION": "test"},
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, said = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 1
+    assert b"no email section" in said

@@ -1,0 +1,268 @@
+"""Replies from the bus to a real mail server: sent once, retried when it helps, refused for good otherwise."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from airut_common.bus import Bus, Retry
+from airut_common.bus.topology import EMAIL_REPLIES
+from airut_common.config.models import RelayConfig
+from airut_common.contracts.v1 import Reply, subjects
+from airut_common.secrets import Secret
+from airut_common.testing.builders import email_route, reply
+from airut_gateway_email import ledger as ledger_module
+from airut_gateway_email.handlers import WITHOUT_FILES, ReplyHandler
+from airut_gateway_email.ledger import SentLedger
+from airut_gateway_email.smtp_out import Relay
+from airut_gateway_email.testing.sink import MailSink
+
+
+class WayOut:
+    """The reply consumer with a relay of a test's choice."""
+
+    def __init__(self, bus: Bus, sink: MailSink, state: Path) -> None:
+        self.bus = bus
+        self.config: dict[str, Any] = {"host": "127.0.0.1", "port": sink.port, "security": "plain"}
+        self.events: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        self.secret: Secret | None = None
+        self.ledger = SentLedger(state / "sent")
+        self.handler = ReplyHandler(
+            bus,
+            Relay(lambda: RelayConfig(**self.config), lambda _name: self.secret),
+            self.ledger,
+            hostname=lambda: "airut.example",
+            report=self._report,
+        )
+
+    async def _report(self, _level: str, code: str, text: str, repo: str | None = None) -> None:
+        self.events.put_nowait((code, text))
+
+    async def event(self) -> tuple[str, str]:
+        return await asyncio.wait_for(self.events.get(), 20)
+
+    async def publish(self, answer: Reply) -> Reply:
+        await self.bus.publish(subjects.reply("email", answer.repo), answer, msg_id=answer.id)
+        return answer
+
+
+@pytest.fixture
+async def sink() -> AsyncIterator[MailSink]:
+    async with MailSink().running() as server:
+        yield server
+
+
+@pytest.fixture
+async def way_out(bus: Bus, sink: MailSink, tmp_path: Path, monkeypatch) -> AsyncIterator[WayOut]:
+    monkeypatch.setattr(ledger_module, "FIRST_RETRY", timedelta(milliseconds=50))
+    way = WayOut(bus, sink, tmp_path)
+    task = asyncio.ensure_future(bus.consume(EMAIL_REPLIES, Reply, way.handler, concurrency=2))
+    yield way
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def emptied(bus: Bus, stream: str = "AIRUT_REPLIES") -> None:
+    async with asyncio.timeout(20):
+        while await bus.stream_size(stream):
+            await asyncio.sleep(0.02)
+
+
+async def test_a_reply_is_delivered_with_its_files(way_out: WayOut, sink: MailSink):
+    blob = await way_out.bus.put_blob(b"\x00data", name="out.bin", media_type="application/x-out")
+    answer = await way_out.publish(reply(attachments=(blob,)))
+    mail = await sink.next()
+    assert mail.mail_from == "demo@airut.example"
+    assert mail.recipients == ("ada@lovelace.example",)
+    assert [part.get_filename() for part in mail.message.iter_attachments()] == ["out.bin"]
+    await emptied(way_out.bus)
+    assert answer.id in way_out.ledger
+
+
+async def test_row_54_a_redelivery_is_not_sent_again(way_out: WayOut, sink: MailSink):
+    answer = reply()
+    await way_out.publish(answer)
+    await sink.next()
+    await way_out.bus.publish(subjects.reply("email", "demo"), answer, msg_id="another")
+    await emptied(way_out.bus)
+    assert sink.mails.empty()
+    assert sink.attempts == 1
+
+
+async def test_a_temporary_failure_is_tried_again(way_out: WayOut, sink: MailSink):
+    sink.answers += ["451 4.3.0 not now", "421 4.3.2 not now either"]
+    await way_out.publish(reply())
+    await sink.next()
+    assert sink.attempts == 3
+    code, text = await way_out.event()
+    assert code == "reply_delayed"
+    assert "451" in text
+
+
+async def test_a_relay_that_is_away_is_waited_for(bus: Bus, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(ledger_module, "FIRST_RETRY", timedelta(milliseconds=50))
+    sink = MailSink()
+    async with sink.running():
+        port = sink.port
+    way = WayOut(bus, sink, tmp_path)
+    task = asyncio.ensure_future(bus.consume(EMAIL_REPLIES, Reply, way.handler))
+    await way.publish(reply())
+    assert (await way.event())[0] == "reply_delayed"
+    async with sink.running(port):
+        await sink.next()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_permanent_failure_is_a_dead_letter_and_the_next_reply_is_unharmed(
+    way_out: WayOut, sink: MailSink
+):
+    sink.answers.append("554 5.7.1 we do not want this")
+    await way_out.publish(reply(text="unwanted"))
+    code, text = await way_out.event()
+    assert code == "reply_refused"
+    assert "554" in text
+    await emptied(way_out.bus)
+    assert await way_out.bus.stream_size("AIRUT_DEAD") == 1
+    await way_out.publish(reply(text="wanted"))
+    assert "wanted" in (await sink.next()).data.decode()
+
+
+async def test_a_recipient_that_is_none_is_a_dead_letter(way_out: WayOut):
+    await way_out.publish(reply(route=email_route(recipient="ada@lovelace.example\r\nBcc: x@y.example")))
+    assert (await way_out.event())[0] == "reply_refused"
+    await emptied(way_out.bus)
+    assert await way_out.bus.stream_size("AIRUT_DEAD") == 1
+
+
+async def test_too_large_files_are_left_out_and_named(way_out: WayOut, sink: MailSink):
+    sink.answers.append("552 5.3.4 too much")
+    blob = await way_out.bus.put_blob(b"x", name="big.bin", media_type="application/x-out")
+    await way_out.publish(reply(attachments=(blob,)))
+    mail = await sink.next()
+    assert list(mail.message.iter_attachments()) == []
+    body = mail.message.get_body(("plain",))
+    assert body is not None
+    assert WITHOUT_FILES in body.get_content()
+
+
+async def test_a_lost_file_is_named(way_out: WayOut, sink: MailSink):
+    blob = await way_out.bus.put_blob(b"x", name="gone.bin", media_type="application/x-out")
+    await way_out.publish(reply(attachments=(blob.model_copy(update={"blob": "nowhere"}),)))
+    body = (await sink.next()).message.get_body(("plain",))
+    assert body is not None
+    assert "gone.bin is no longer in the store" in body.get_content().replace("\n", " ")
+
+
+async def test_stopping_finishes_what_is_under_way_and_begins_nothing(way_out: WayOut, sink: MailSink):
+    await way_out.publish(reply())
+    await sink.next()
+    await way_out.handler.finish(5)
+    with pytest.raises(Retry):
+        await way_out.handler(reply())
+    assert sink.attempts == 1
+
+
+# -- TLS and login (row 70) --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> tuple[Path, ssl.SSLContext]:
+    """A certificate for localhost, and a context that serves it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    files = tmp_path / "cert.pem", tmp_path / "key.pem"
+    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*files)
+    return files[0], context
+
+
+async def test_row_70_starttls_with_a_verified_certificate_and_a_login(way_out: WayOut, authority):
+    ca_file, context = authority
+    async with MailSink(tls=context, login=("airut", "s3cret-value")).running() as server:
+        way_out.secret = Secret("s3cret-value")
+        way_out.config = {
+            "host": "localhost", "port": server.port, "security": "starttls", "ca_file": ca_file,
+            "username": "airut", "password_secret": "SMTP_PASSWORD",
+        }  # fmt: skip
+        await way_out.publish(reply())
+        await server.next()
+
+
+async def test_row_70_an_unverified_certificate_gets_no_mail(way_out: WayOut, authority):
+    _, context = authority
+    async with MailSink(tls=context).running() as server:
+        way_out.config = {"host": "localhost", "port": server.port, "security": "starttls"}
+        await way_out.publish(reply())
+        code, text = await way_out.event()
+        assert code == "reply_delayed"
+        assert "certificate" in text.lower()
+        assert server.attempts == 0
+
+
+async def test_row_70_a_relay_without_starttls_gets_no_mail(way_out: WayOut, sink: MailSink):
+    way_out.config = {"host": "localhost", "port": sink.port, "security": "starttls"}
+    await way_out.publish(reply())
+    assert (await way_out.event())[0] == "reply_delayed"
+    assert sink.attempts == 0
+
+
+@pytest.mark.parametrize("secret", [None, Secret("wrong-password")])
+async def test_a_missing_or_wrong_password_waits_for_the_operator(
+    way_out: WayOut, authority, secret: Secret | None
+):
+    ca_file, context = authority
+    async with MailSink(tls=context, login=("airut", "s3cret-value")).running() as server:
+        way_out.secret = secret
+        way_out.config = {
+            "host": "localhost", "port": server.port, "security": "starttls", "ca_file": ca_file,
+            "username": "airut", "password_secret": "SMTP_PASSWORD",
+        }  # fmt: skip
+        await way_out.publish(reply())
+        code, text = await way_out.event()
+        assert code == "reply_delayed"
+        assert "wrong-password" not in text
+        assert ("SMTP_PASSWORD is not set" in text) == (secret is None)
+        way_out.secret = Secret("s3cret-value")
+        await server.next()
+
+
+async def test_implicit_tls(way_out: WayOut, authority):
+    ca_file, context = authority
+    plain = MailSink()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(plain._connection, "127.0.0.1", 0, ssl=context)
+    way_out.config = {
+        "host": "localhost", "port": server.sockets[0].getsockname()[1], "security": "tls", "ca_file": ca_file,
+    }  # fmt: skip
+    await way_out.publish(reply())
+    await plain.next()
+    server.close()
+    with contextlib.suppress(AttributeError):
+        server.abort_clients()
