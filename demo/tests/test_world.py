@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from airut_demo.world.world import API_KEY_PREFIX, GIT_NAME, MODEL_NAME, REPOSITORY, open_world
+from airut_demo.world.world import API_KEY_PREFIX, EXFIL_NAME, GIT_NAME, MODEL_NAME, REPOSITORY, open_world
 
 
 async def test_two_worlds_share_nothing(tmp_path: Path) -> None:
     async with open_world(tmp_path / "one", ()) as one, open_world(tmp_path / "other", ()) as other:
-        assert set(one.connect_to()) == {GIT_NAME, MODEL_NAME}
+        assert set(one.connect_to()) == {EXFIL_NAME, GIT_NAME, MODEL_NAME}
         assert not set(one.connect_to().values()) & set(other.connect_to().values())
         assert one.git_token != other.git_token
         assert one.api_key != other.api_key

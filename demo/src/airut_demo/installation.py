@@ -4,14 +4,16 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from airut_common.processes import run
+from airut_demo.errors import InstallationFailed
 from airut_demo.world.world import GIT_NAME, MODEL_NAME, REPOSITORY, USER, World
 from airut_sandbox.base_image import ensure_base_image
 from airut_sandbox.podman import probe_podman
@@ -21,10 +23,6 @@ GIT_TOKEN = "DEMO_GIT_TOKEN"
 API_KEY = "ANTHROPIC_API_KEY"
 READY_SECONDS = 60.0
 STOP_SECONDS = 60.0
-
-
-class InstallationFailed(Exception):
-    """`airut up` did not come up; the text ends with its log."""
 
 
 def settings(world: World, *, base_image: str, real_model: bool) -> dict[str, Any]:
@@ -84,6 +82,12 @@ class DemoInstallation:
         self.config_file.write_text(json.dumps(config, indent=2) + "\n")
 
     @property
+    def id(self) -> str:
+        """What its containers and images are labelled with; empty before the first start."""
+        file = self.folder / "state" / "installation.json"
+        return str(json.loads(file.read_text())["id"]) if file.exists() else ""
+
+    @property
     def smtp(self) -> str:
         """Where mail goes in."""
         return self.addresses["smtp"]
@@ -110,9 +114,13 @@ class DemoInstallation:
         """Start it and wait until every service is ready."""
         with self.log_file.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *_airut("up", self.config_file), stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL,
+                *_dies_with_us(_airut("up", self.config_file)),
+                env=_environment(),
+                stdout=log,
+                stderr=log,
+                stdin=asyncio.subprocess.DEVNULL,
                 start_new_session=True,
-            )  # fmt: skip
+            )
         try:
             await self._until_ready()
         except BaseException:
@@ -135,7 +143,12 @@ class DemoInstallation:
 
     async def status(self) -> dict[str, Any] | None:
         """What `airut status --json` says; None while the bus does not answer."""
-        done = await run([*_airut("status", self.config_file), "--json"], timeout_seconds=60, check=False)
+        done = await run(
+            [*_airut("status", self.config_file), "--json"],
+            timeout_seconds=60,
+            check=False,
+            env=_environment(),
+        )
         if not done.stdout.strip():
             return None
         found: dict[str, Any] = json.loads(done.stdout)
@@ -144,7 +157,7 @@ class DemoInstallation:
     async def set_secret(self, name: str, value: str) -> None:
         """`airut secret set`, the value on standard input."""
         command = [*_airut("secret", self.config_file, "set", name), "--repo", REPOSITORY]
-        await run(command, timeout_seconds=60, stdin=value.encode())
+        await run(command, timeout_seconds=60, stdin=value.encode(), env=_environment())
 
     async def _until_ready(self) -> None:
         try:
@@ -177,3 +190,14 @@ async def demo_base_image(folder: Path, cache: Path) -> str:
 
 def _airut(command: str, config: Path, *more: str) -> list[str]:
     return [sys.executable, "-P", "-m", "airut", command, *more, "-c", str(config)]
+
+
+def _environment() -> dict[str, str]:
+    """Ours without the model's real key: it goes in by `airut secret set`, as everybody's does."""
+    return {name: value for name, value in os.environ.items() if name != API_KEY}
+
+
+def _dies_with_us(argv: Sequence[str]) -> list[str]:
+    """Have the kernel stop it, in order, when we are killed."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM", "--", *argv] if setpriv else list(argv)

@@ -1,13 +1,15 @@
 """What Ada asks for, and the scripted model's steps for it."""
 
+import re
 from collections.abc import Sequence
 
-from airut_demo.world.messages_api import Say, Script, ToolUse
+from airut_demo.world.messages_api import Recall, Say, Script, ToolUse
 from airut_demo.world.world import EXFIL_NAME
 
 BRANCH = "fix-greeting"
 SUBJECT = "The greeting is misspelt"
-ATTACHMENT = {"greeting.txt": b"Hello, NAME!\n"}
+GREETING = "Hello, NAME!"
+ATTACHMENT = {"greeting.txt": f"{GREETING}\n".encode()}
 
 FIRST = f"""Hello!
 
@@ -34,30 +36,42 @@ git commit -qam 'Greet properly'
 git push -q origin {BRANCH}
 git log --oneline -1
 """
-_README = f"""set -e
-git branch --show-current
+_README = """set -e
 echo 'The greeting is friendly now.' >> README.md
 git commit -qam 'Say that the greeting is friendly'
-git push -q origin {BRANCH}
+git push -q origin HEAD
 git log --oneline -1
 """
 
 
 def _first_answer(results: Sequence[str]) -> str:
     attachment, _, fix, probe, _ = results
-    right = attachment[attachment.find("Hello") :].splitlines()[0]
-    reached = "was refused, as it should be" if "denied" in probe.lower() else "answered"
+    # The tool numbers the lines of what it reads.
+    read = _first(r"Hello.*", attachment)
+    reached = "was refused, as it should be" if "network_denied" in probe else "answered"
     return (
-        f"I fixed the greeting on the branch `{BRANCH}` and pushed it: `{fix.strip().splitlines()[-1]}`.\n\n"
-        f"- The attachment said *{right}*.\n"
-        f"- {EXFIL_NAME} {reached}.\n"
-        "- The credentials in my environment are listed in summary.md; they are surrogates.\n"
+        f"I fixed the greeting on the branch `{BRANCH}` and pushed it: `{_last_line(fix)}`.\n\n"
+        f"- The attachment said *{read}*.\n"
+        f"- https://{EXFIL_NAME}/ {reached}.\n"
+        "- The credentials in my environment are listed in summary.md; they are stand-ins.\n"
     )
 
 
-def _second_answer(results: Sequence[str]) -> str:
-    lines = results[0].strip().splitlines()
-    return f"The branch was `{lines[0]}`. The README says it now, pushed as `{lines[-1]}`."
+def _second_answer(results: Sequence[str], earlier: Sequence[str]) -> str:
+    """From the first answer, which is in the session and nowhere else."""
+    branch = _first(r"on the branch `([^`]+)`", "\n".join(earlier))
+    return (
+        f"I pushed `{branch}`. Its README says now that the greeting is friendly: `{_last_line(results[0])}`."
+    )
+
+
+def _first(pattern: str, text: str) -> str:
+    found = re.search(pattern, text)
+    return found.group(found.re.groups) if found else "(I do not know)"
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["(nothing)"])[-1]
 
 
 _LIST_CREDENTIALS = "env | grep -E 'TOKEN|KEY' | sort"
@@ -86,6 +100,6 @@ SCRIPTS = (
     ),
     Script(
         "Which branch did you push",
-        (_bash(_README, "README, commit, push"), Say(_second_answer)),
+        (_bash(_README, "README, commit, push"), Recall(_second_answer)),
     ),
 )

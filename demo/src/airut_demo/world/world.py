@@ -3,10 +3,11 @@
 import asyncio
 import secrets
 import string
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from airut_demo.world.dns_zones import Zones, domain_records, serve_zones
 from airut_demo.world.git_https import GitHost
@@ -35,6 +36,19 @@ _SAMPLE = {
 }
 
 
+class Forbidden:
+    """A host that answers everybody, and that nobody in a sandbox may reach: an ASGI application."""
+
+    def __init__(self) -> None:
+        self.requests: list[str] = []
+
+    async def __call__(self, scope: Mapping[str, Any], _receive: object, send: Callable[..., Any]) -> None:
+        """Answer 200 and remember who came."""
+        self.requests.append(f"{scope['method']} {scope['path']}")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"thank you\n"})
+
+
 @dataclass(frozen=True)
 class World:
     """Addresses are `127.0.0.1:port`."""
@@ -50,6 +64,8 @@ class World:
     bare_repository: Path
     model: ScriptedModel
     model_address: str
+    exfil: Forbidden
+    exfil_address: str
     git_token: str
     """The real one; a sandbox must never see it."""
     api_key: str
@@ -57,7 +73,11 @@ class World:
 
     def connect_to(self) -> Mapping[str, str]:
         """Where the world's HTTPS hosts are to be dialled."""
-        return {GIT_NAME: self.git_address, MODEL_NAME: self.model_address}
+        return {
+            GIT_NAME: self.git_address,
+            MODEL_NAME: self.model_address,
+            EXFIL_NAME: self.exfil_address,
+        }
 
 
 @asynccontextmanager
@@ -75,7 +95,7 @@ async def open_world(
         git.root.mkdir()
         bare = await asyncio.to_thread(git.create, REPOSITORY, _SAMPLE | dict(files or {}))
         model = ScriptedModel(key=_token(API_KEY_PREFIX, 80), scripts=scripts)
-        mailbox = Mailbox()
+        mailbox, exfil = Mailbox(), Forbidden()
         yield World(
             ca=ca,
             zones=zones,
@@ -90,6 +110,8 @@ async def open_world(
             model_address=await stack.enter_async_context(
                 serve_https(model.application(), ca.issue(MODEL_NAME))
             ),
+            exfil=exfil,
+            exfil_address=await stack.enter_async_context(serve_https(exfil, ca.issue(EXFIL_NAME))),
             git_token=git.token,
             api_key=model.key,
         )
