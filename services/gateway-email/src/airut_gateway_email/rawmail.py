@@ -23,7 +23,6 @@ SINGLETONS = frozenset(
     }
 )  # fmt: skip
 
-_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 _FIELD = re.compile(rb"([\x21-\x39\x3b-\x7e]+):")
 _FORBIDDEN_IN_HEADER = re.compile(rb"[^\x09\x0d\x0a\x20-\x7e]")
 
@@ -55,6 +54,11 @@ class RawMail:
         """The topmost value of a field."""
         return next(self.all(name), None)
 
+    @property
+    def head(self) -> bytes:
+        """The header fields as they came, without the empty line."""
+        return self.data.partition(b"\r\n\r\n")[0]
+
     @cached_property
     def body(self) -> bytes:
         """Everything behind the empty line."""
@@ -67,7 +71,7 @@ def parse_raw_mail(data: bytes) -> RawMail:
     Raises:
         MailRefused: it is ambiguous, or it is no mail.
     """
-    if _BARE.search(data):
+    if not data.count(b"\r") == data.count(b"\n") == data.count(b"\r\n"):
         # RFC 5321 §2.3.8; the root of SMTP smuggling (VU#302671, CVE-2024-27305).
         raise _malformed("it contains a bare CR or LF")
     if b"\0" in data:

@@ -8,7 +8,7 @@ from datetime import datetime
 from airut_gateway_email.addresses import Address
 from airut_gateway_email.errors import MailLater
 from airut_gateway_email.rawmail import RawMail
-from airut_gateway_email.sender_auth.dkim_check import check_signature
+from airut_gateway_email.sender_auth.dkim_check import DkimChecker
 from airut_gateway_email.sender_auth.dkim_signature import Signature, read_signatures
 from airut_gateway_email.sender_auth.dmarc_record import DmarcRecord, Policy
 from airut_gateway_email.sender_auth.dmarc_walk import Found, organizational_domain, policy_record, walk
@@ -59,7 +59,9 @@ async def authenticate(
     record = published.record if published is not None else DmarcRecord(p=policy)
     alignment = _Alignment(author.domain, found, lookup)
     dkim, spf = await asyncio.gather(
-        _dkim(mail, read_signatures(mail, now), alignment, lookup, strict=record.strict_dkim),
+        _dkim(
+            read_signatures(mail, now), DkimChecker(mail, lookup.texts), alignment, strict=record.strict_dkim
+        ),
         _spf(envelope, alignment, resolver, strict=record.strict_spf),
     )
     return decide(author.domain, policy, [*dkim, *spf])
@@ -110,7 +112,7 @@ class _Alignment:
 
 
 async def _dkim(
-    mail: RawMail, signatures: Sequence[Signature], alignment: _Alignment, lookup: _Lookup, *, strict: bool
+    signatures: Sequence[Signature], checker: DkimChecker, alignment: _Alignment, *, strict: bool
 ) -> list[Identifier]:
     """Every signature; those that are not aligned can prove nothing and are not verified."""
     identifiers: list[Identifier] = []
@@ -124,7 +126,7 @@ async def _dkim(
             identifiers.append(Identifier("DKIM", signature.domain, "none", "not verified", aligned))
             continue
         verified += 1
-        result, detail = await check_signature(mail, signature, lookup.texts)
+        result, detail = await checker.check(signature)
         identifiers.append(
             Identifier("DKIM", signature.domain, result, detail, aligned, frozenset(signature.signed))
         )
