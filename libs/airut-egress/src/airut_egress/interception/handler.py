@@ -4,10 +4,10 @@ import asyncio
 import collections
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
 from mitmproxy.connection import ConnectionState, Server
@@ -23,6 +23,7 @@ from airut_egress.resolver import Resolver
 from airut_egress.session import Decided, Session
 from airut_egress.upstream_tls import UpstreamTls
 
+from .backpressure import Backpressure, PacedReader
 from .http_layer import DialFailure, EgressHttpLayer
 from .options import MODE, OPTIONS
 from .tls_layer import SandboxTlsLayer
@@ -30,6 +31,8 @@ from .upstream import DialFailed, dial
 
 HTTP_PORT: Final = 80
 HTTPS_PORT: Final = 443
+#: Who connects and then says nothing, or says it very slowly, makes room for others (field notes 35).
+_FIRST_REQUEST_SECONDS: Final = 30.0
 _UPSTREAM_TLS_SECONDS: Final = 15.0
 #: More than the streams that one HTTP/2 client may open at a time, so that none waits for another's end.
 _UPSTREAMS_PER_CLIENT: Final = 128
@@ -86,6 +89,9 @@ class SandboxConnection(LiveConnectionHandler):
             name: getattr(addon, name) for addon in addons for name in vars(type(addon)) if name[0] != "_"
         }
         self.layer = self._first_layer()
+        http = self.layer.child_layer if isinstance(self.layer, SandboxTlsLayer) else self.layer
+        self._pace = Backpressure(cast("EgressHttpLayer", http))
+        self.transports[self.client].reader = self._paced(reader, self._pace.room_for_client)
 
     @property
     def port(self) -> int:
@@ -107,6 +113,11 @@ class SandboxConnection(LiveConnectionHandler):
             return SandboxTlsLayer(context, self)
         return EgressHttpLayer(context, self)
 
+    def _paced(
+        self, reader: asyncio.StreamReader, room: Callable[[], Awaitable[None]]
+    ) -> asyncio.StreamReader:
+        return cast("asyncio.StreamReader", PacedReader(reader, room))
+
     def adopt(self, name: str) -> bool:
         """Whether a canonical name is the one that was dialled.
 
@@ -125,9 +136,11 @@ class SandboxConnection(LiveConnectionHandler):
     async def run(self) -> None:
         """Serve the connection to its end."""
         self.session.connections.add(self)
+        patience = asyncio.get_running_loop().call_later(_FIRST_REQUEST_SECONDS, self._expect_request)
         try:
             await self.handle_client()
         finally:
+            patience.cancel()
             self.session.connections.discard(self)
             self.abort("done")
             for exchange in tuple(self.exchanges):
@@ -156,6 +169,10 @@ class SandboxConnection(LiveConnectionHandler):
         if not self._ended and reason != "done":
             log.info("connection_cut", sandbox=self.session.config.sandbox, reason=reason)
         self._end(at_once=True)
+
+    def _expect_request(self) -> None:
+        if not self._spoken:
+            self._end(at_once=True)
 
     def _end(self, *, at_once: bool) -> None:
         self._ended = True
@@ -199,6 +216,7 @@ class SandboxConnection(LiveConnectionHandler):
         """Let the layers act, unless the connection has ended."""
         if not self._ended:
             await super().server_event(event)
+            self._pace.moved()
 
     def log(self, message: str, level: int = logging.INFO, exc_info: Any = None) -> None:  # noqa: ARG002
         """Of mitmproxy's log only crashes are wanted: the rest quotes traffic, and so credentials."""
@@ -242,7 +260,9 @@ class SandboxConnection(LiveConnectionHandler):
         connection.state = ConnectionState.OPEN
         connection.peername = writer.get_extra_info("peername")
         connection.sockname = writer.get_extra_info("sockname")
-        self.transports[connection] = ConnectionIO(asyncio.current_task(), reader, writer)
+        self.transports[connection] = ConnectionIO(
+            asyncio.current_task(), self._paced(reader, self._pace.room_for_upstream), writer
+        )
         watchdog = self._expect_tls(connection, writer)
         try:
             await self.server_event(events.OpenConnectionCompleted(command, None))
