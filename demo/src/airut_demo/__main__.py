@@ -1,6 +1,7 @@
 """`make demo`: the main job on this machine, told step by step. Exit code 1 when anything was not as it must be."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 from airut_common.log import configure_logging
 from airut_common.processes import ProcessError
 from airut_demo.errors import DemoFailed
-from airut_demo.folder import demo_folder
+from airut_demo.folder import demo_folder, empty_folder
 from airut_demo.installation import API_KEY, GIT_TOKEN, DemoInstallation, settings
 from airut_demo.scenario import SCRIPTS
 from airut_demo.story import Story
@@ -35,7 +36,11 @@ async def demo(transcript: Transcript, *, stay: bool, real_key: str | None) -> l
     """
     async with demo_folder(STATE) as folder:
         transcript.title("Setting up")
+        former = DemoInstallation(folder).id
+        await empty_folder(folder)
         podman = await probe_podman(folder / "podman", runtime=None)
+        if former:
+            await remove_traces(podman, former)
         image = await ensure_base_image(podman, cache_dir=cache_folder() / "base-image")
         transcript.step(f"the base image is ready: {image}")
         async with open_world(folder / "world", SCRIPTS) as world:
@@ -53,7 +58,7 @@ async def demo(transcript: Transcript, *, stay: bool, real_key: str | None) -> l
                 transcript.end(story.failures)
                 if stay:
                     transcript.line(f"The dashboard stays at {installation.dashboard} until Ctrl-C.")
-                    await asyncio.Event().wait()
+                    await _until_cancelled()
                 return story.failures
 
 
@@ -64,6 +69,14 @@ async def _running(installation: DemoInstallation, podman: Podman) -> AsyncItera
             yield
     finally:
         await remove_traces(podman, installation.id)
+
+
+async def _until_cancelled() -> None:
+    """Ctrl-C is how a demo that stays up comes to its regular end."""
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
+    if (task := asyncio.current_task()) is not None:
+        task.uncancel()
 
 
 def cache_folder() -> Path:

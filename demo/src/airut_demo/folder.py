@@ -14,14 +14,16 @@ from airut_common.processes import run
 from airut_demo.errors import DemoFailed
 
 LOCK = "lock"
+INSTALLATION_LOCK = "state/lock"
+STOPPING_SECONDS = 60.0
 
 
 @asynccontextmanager
 async def demo_folder(path: Path) -> AsyncIterator[Path]:
-    """The folder, mode 0700 and empty but for its lock, which is held while the context is open.
+    """The folder, mode 0700, and nobody else's while the context is open. See `empty_folder`.
 
     Raises:
-        DemoFailed: another run holds it, it is not ours, or it cannot be emptied.
+        DemoFailed: another run holds it, or it is not ours.
     """
     path = path.absolute()
     with contextlib.suppress(FileExistsError):
@@ -32,19 +34,20 @@ async def demo_folder(path: Path) -> AsyncIterator[Path]:
     path.chmod(0o700)
     descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DemoFailed(
-                f"{path}: a demo is running here; stop it first, or use a second clone"
-            ) from None
-        await _empty(path)
+        if not _locks(descriptor):
+            raise DemoFailed(f"{path}: a demo is running here; stop it first, or use a second clone")
         yield path
     finally:
         os.close(descriptor)
 
 
-async def _empty(path: Path) -> None:
+async def empty_folder(path: Path) -> None:
+    """Remove what an earlier run left, once its installation has stopped.
+
+    Raises:
+        DemoFailed: it does not stop, or something cannot be removed.
+    """
+    await _until_stopped(path / INSTALLATION_LOCK)
     left = [entry for entry in path.iterdir() if entry.name != LOCK]
     for entry in left:
         if entry.is_dir() and not entry.is_symlink():
@@ -60,3 +63,26 @@ async def _empty(path: Path) -> None:
         raise DemoFailed(
             f"{left[0]}: this is left of an earlier run and cannot be removed; remove it by hand"
         )
+
+
+async def _until_stopped(lock: Path) -> None:
+    """An installation whose demo was killed may still be on its way out."""
+    if not lock.exists():
+        return
+    with lock.open("rb") as file:
+        try:
+            async with asyncio.timeout(STOPPING_SECONDS):
+                while not _locks(file.fileno()):  # noqa: ASYNC110 - a file lock has no event to wait for
+                    await asyncio.sleep(0.2)
+        except TimeoutError:
+            raise DemoFailed(
+                f"{lock.parent}: an installation of an earlier run does not stop; end it"
+            ) from None
+
+
+def _locks(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -215,7 +215,7 @@ class Story:
 
 
 def _refused(event: Mapping[str, Any]) -> bool:
-    return event["decision"] == "deny" and event["host"] == EXFIL_NAME
+    return bool(event["decision"] == "deny" and event["host"] == EXFIL_NAME)
 
 
 def _text(message: EmailMessage) -> str:
