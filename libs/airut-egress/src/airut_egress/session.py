@@ -99,7 +99,11 @@ class Session:
         config = replace(self.config, credentials=tuple(credentials))
         if config.credentials == self.config.credentials:
             return
-        self.replace(config, self.policy, _entries(config, installation_key, self.environment))
+        entries = _entries(config, installation_key, self.environment)
+        given = {entry.name for entry in entries}
+        # Without a scope a surrogate is still known, and refused wherever it stands.
+        revoked = tuple(replace(entry, scopes=()) for entry in self.entries if entry.name not in given)
+        self.replace(config, self.policy, entries + revoked)
 
     def cut(self, reason: str) -> None:
         """Cut every open connection."""

@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from airut_egress.interception.head import MAX_HEADERS
+
 Header = tuple[bytes, bytes]
 
 # RFC 9110 §7.6.1, and what would make an upstream speak something else. `host` is written anew.
@@ -32,6 +34,8 @@ def upgrade_problem(method: str, version: str, headers: Sequence[Header]) -> tup
 
     HTTP/2 values have not been through a parser of lines, so control characters are looked for here as well.
     """
+    if len(headers) > MAX_HEADERS:
+        return False, f"it has more than {MAX_HEADERS} headers"
     wanted = set[bytes]()
     for name, value in headers:
         if _BAD_VALUE.search(value) or _BAD_VALUE.search(name):

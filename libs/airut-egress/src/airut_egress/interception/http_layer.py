@@ -1,5 +1,8 @@
 """mitmproxy's HTTP layer with streams that do nothing until they were allowed."""
 
+import re
+from typing import Final
+
 from mitmproxy import flow
 from mitmproxy.http import Request, Response
 from mitmproxy.net.http.validate import validate_headers
@@ -27,6 +30,10 @@ from airut_egress.answers import denial, status_for
 from .port import ClientPort, detail_of, exchange_of, is_allowed, set_problem
 from .servers import BoundedHttp2Server, StrictHttp1Server
 from .websocket import StreamingWebsocketLayer
+
+# HTTP/2 carries any bytes; written as an HTTP/1 request line, some would end it early (RFC 9113 §10.3).
+_METHOD: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_TARGET: Final = re.compile(rb"[^\x00-\x20\x7f]+")
 
 
 class DialFailure(str):
@@ -144,6 +151,8 @@ def _protocol_problem(request: Request) -> str | None:
         return "CONNECT makes a tunnel"
     if request.scheme not in {"http", "https", ""}:
         return "its scheme is neither http nor https"
+    if _METHOD.fullmatch(request.data.method) is None or _TARGET.fullmatch(request.data.path) is None:
+        return "its method or path has a character that does not belong there"
     try:
         validate_headers(request)
     except ValueError as error:

@@ -11,6 +11,7 @@ from .http_layer import EgressHttpLayer
 from .port import ClientPort
 
 _MAX_CLIENT_HELLO: Final = 64 * 1024
+_CLIENT_HELLO: Final = b"\x01"
 
 
 class Ground(Layer):
@@ -30,6 +31,11 @@ class SandboxTlsLayer(ClientTLSLayer):
 
     def receive_handshake_data(self, data: bytes) -> CommandGenerator[tuple[bool, str | None]]:
         """Go on with the handshake."""
-        if not self.client_hello_parsed and len(self.recv_buffer) + len(data) > _MAX_CLIENT_HELLO:
-            return False, "ClientHello is too large"
+        if not self.client_hello_parsed:
+            start = bytes(self.recv_buffer[:6]) + data[:6]
+            if (
+                start[5:6] not in {b"", _CLIENT_HELLO}
+                or len(self.recv_buffer) + len(data) > _MAX_CLIENT_HELLO
+            ):
+                return False, "this is no ClientHello, or a very large one"
         return (yield from super().receive_handshake_data(data))

@@ -40,6 +40,26 @@ async def exchange(
         writer.transport.abort()
 
 
+async def first_answer(
+    sandbox: Sandbox, data: bytes, *, name: str = "api.example.test", port: int = 443
+) -> RawAnswer:
+    """Send bytes and return the first answer, which has a length or ends the connection."""
+    reader, writer = await sandbox.open(name, port)
+    try:
+        writer.write(data)
+        await writer.drain()
+        async with asyncio.timeout(10):
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(
+                (int(line[15:]) for line in head.lower().split(b"\r\n") if line[:15] == b"content-length:"), 0
+            )
+            return parse_answer(head + await reader.readexactly(length))
+    except (OSError, asyncio.IncompleteReadError):
+        return RawAnswer(0, b"", b"")
+    finally:
+        writer.transport.abort()
+
+
 async def request(
     sandbox: Sandbox,
     *,
