@@ -116,4 +116,4 @@ attempt("allowed")(
 )
 attempt("interfaces")(lambda: sorted(name for _, name in socket.if_nameindex()))
 attempt("host_loopback")(lambda: tcp("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 4222))
-print("PROBE" + json.dumps(RESULTS))
+print(json.dumps(RESULTS, indent=2))

@@ -7,7 +7,7 @@ import pytest_asyncio
 
 from airut_demo.world.world import EXFIL_NAME, GIT_NAME, MODEL_NAME
 
-from .conftest import ALL, Site, bash, text_of
+from .conftest import ALL, Site, bash
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
@@ -18,9 +18,9 @@ SUBJECT = "Try every way out"
 async def probed(site: Site):
     """What the probe said, and the network log of its task."""
     nats = (site.installation.folder / "state" / "nats" / "port").read_text().strip()
-    answer = await site.ask(bash(f"python3 probe.py {nats}"), ALL, subject=SUBJECT)
-    text = text_of(answer).replace("\n", "")
-    results = json.JSONDecoder().raw_decode(text[text.index("PROBE") + 5 :])[0]
+    answer = await site.ask(bash(f"python3 probe.py {nats} > /outbox/probe.json"), ALL, subject=SUBJECT)
+    (report,) = answer.iter_attachments()
+    results = json.loads(report.get_payload(decode=True))
     task = await site.task_of(SUBJECT)
     return results, await site.api(f"/tasks/{task['id']}/network")
 

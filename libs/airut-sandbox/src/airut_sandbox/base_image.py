@@ -16,7 +16,7 @@ from .podman import Podman
 #: What is in it; changing a word gives the image another name.
 RECIPE: Final = (
     "--variant=apt",
-    "--include=ca-certificates,curl,git,openssl,python3-minimal",
+    "--include=ca-certificates,curl,git,openssl,python3",
     "--dpkgopt=path-exclude=/usr/share/doc/*",
     "--dpkgopt=path-exclude=/usr/share/man/*",
     "--dpkgopt=path-exclude=/usr/share/locale/*",
