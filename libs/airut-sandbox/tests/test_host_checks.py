@@ -9,6 +9,7 @@ from airut_sandbox.host_checks import (
     account,
     architecture,
     check_host,
+    core_pattern,
     init_program,
     limits,
     podman_version,
@@ -27,6 +28,13 @@ def test_processors() -> None:
     assert architecture("x86_64").status == "ok"
     assert architecture("aarch64").status == "ok"
     assert architecture("riscv64").status == "fail"
+
+
+def test_a_crash_that_starts_a_program_is_warned_of() -> None:
+    assert core_pattern("core\n").status == "ok"
+    finding = core_pattern("|/usr/share/apport/apport -p%p\n")
+    assert finding.status == "warn"
+    assert "/usr/share/apport/apport on the host" in finding.detail
 
 
 @pytest.mark.parametrize("version", ["5.8.10", "5.9.0", "6.2.0", "6.3.1", "7.0.0", "5.8.10-rhel"])

@@ -19,9 +19,9 @@ from airut_sandbox.podman_config import (
 @pytest.mark.parametrize(
     ("files", "processes", "expected"),
     [
-        (1024, 4096, ("nofile=1024:1024", "nproc=4096:4096", "core=0:0")),
-        (-1, -1, ("nofile=65536:65536", "nproc=4096:4096", "core=0:0")),
-        (1048576, 100, ("nofile=65536:65536", "nproc=100:100", "core=0:0")),
+        (1024, 4096, ("nofile=1024:1024", "nproc=4096:4096", "core=1:1")),
+        (-1, -1, ("nofile=65536:65536", "nproc=4096:4096", "core=1:1")),
+        (1048576, 100, ("nofile=65536:65536", "nproc=100:100", "core=1:1")),
     ],
 )
 def test_ulimits_stay_within_our_own(files: int, processes: int, expected: tuple[str, ...]) -> None:
@@ -30,11 +30,11 @@ def test_ulimits_stay_within_our_own(files: int, processes: int, expected: tuple
 
 def test_containers_conf() -> None:
     text = containers_conf(
-        ("nofile=1:1", "core=0:0"), Path("/state/hooks"), "runc", Path("/usr/bin/catatonit")
+        ("nofile=1:1", "core=1:1"), Path("/state/hooks"), "runc", Path("/usr/bin/catatonit")
     )
     parsed = tomllib.loads(text)
     assert parsed["containers"] == {
-        "default_ulimits": ["nofile=1:1", "core=0:0"],
+        "default_ulimits": ["nofile=1:1", "core=1:1"],
         "init_path": "/usr/bin/catatonit",
     }
     assert parsed["engine"] == {"events_logger": "none", "hooks_dir": ["/state/hooks"], "runtime": "runc"}

@@ -13,7 +13,7 @@ from airut_common.processes import ProcessError
 
 from .errors import SandboxError, SandboxRefused
 from .limits import limit_differences, read_groups, read_limits
-from .podman import Podman
+from .podman import ImageFacts, Podman
 from .readback import Expected, ExpectedMount, Facts, differences, expect_mount, read_facts
 from .removal import remove_container
 from .seccomp import profile_differences
@@ -86,17 +86,17 @@ async def create_container(
         SandboxRefused: the image or the kernel's answer is not acceptable.
         SandboxError: Podman could not make it.
     """
-    image_id, image_environment = await _inspect_image(podman, spec.image)
+    image = await _inspect_image(podman, spec.image)
     mounts = [*spec.mounts, *_write_own_files(spec, folder)]
     env_path = _write(folder / "env", env_file(spec.environment))
     arguments = create_arguments(
         podman,
         spec,
-        image_id=image_id,
+        image_id=image.id,
         mounts=mounts,
         env_path=env_path,
         id_path=folder / "id",
-        unset=to_unset(image_environment, spec.environment),
+        unset=to_unset(image.environment, spec.environment),
     )
     with _as_sandbox_error("the container could not be created"):
         await podman.run(*arguments, timeout_seconds=_CREATE_SECONDS)
@@ -118,17 +118,22 @@ def _read_id(path: Path) -> str:
     return text
 
 
-async def _inspect_image(podman: Podman, image: str) -> tuple[str, list[str]]:
-    """Its id and its environment. An image with Podman's own annotations is refused: through them, some versions
-    let an image switch its isolation off (field notes 46)."""
+async def _inspect_image(podman: Podman, image: str) -> ImageFacts:
+    """An image with Podman's own annotations is refused: through them, some versions let an image switch its
+    isolation off (field notes 46)."""
+    if image in podman.known_images:
+        return podman.known_images[image]
     with _as_sandbox_error(f"the image {image} cannot be used"):
         done = await podman.run("image", "inspect", "--", image)
-        facts = json.loads(done.stdout)[0]
-    names = [*(facts.get("Annotations") or {}), *(facts.get("Labels") or {})]
+        inspected = json.loads(done.stdout)[0]
+        facts = ImageFacts(inspected["Id"], tuple(inspected.get("Config", {}).get("Env") or ()))
+    names = [*(inspected.get("Annotations") or {}), *(inspected.get("Labels") or {})]
     steering = sorted(name for name in names if _ANNOTATION.match(name))
     if steering:
         raise SandboxRefused(f"the image carries {', '.join(steering)}; an image may not steer Podman")
-    return facts["Id"], facts.get("Config", {}).get("Env") or []
+    # A name may mean another image tomorrow; the id may not.
+    podman.known_images[facts.id] = facts
+    return facts
 
 
 def _write_own_files(spec: SandboxSpec, folder: Path) -> Iterator[Mount]:

@@ -49,6 +49,7 @@ async def check_host(state_dir: Path, *, runtime: str | None) -> list[Finding]:
     """Everything a sandbox needs of this host. Probe files go to `state_dir`."""
     rootless = os.geteuid() != 0
     findings = [account(rootless=rootless), architecture(platform.machine())]
+    findings.append(core_pattern(Path("/proc/sys/kernel/core_pattern").read_text()))
     findings += [await _program("ip", "-V"), await _program("git", "--version")]
     if rootless:
         findings += [await _user_namespaces(), _subordinate_ids(), _runtime_folder()]
@@ -89,6 +90,19 @@ def architecture(machine: str) -> Finding:
     return Finding(
         "architecture", "fail", f"{machine} is not supported", f"use one of {', '.join(ARCHITECTURES)}"
     )
+
+
+def core_pattern(text: str) -> Finding:
+    """Whether a crash inside a sandbox starts a program of the host. A hostile process can set its own limit so that
+    it does, and chooses what that program, which runs as root, gets to read."""
+    if text.startswith("|"):
+        return Finding(
+            "core dumps",
+            "warn",
+            f"a crash, in a sandbox too, starts {text[1:].split(maxsplit=1)[0]} on the host, as root",
+            "sysctl kernel.core_pattern=core",
+        )
+    return Finding("core dumps", "ok", "no program of the host is started for them")
 
 
 def podman_version(version: str) -> Iterable[Finding]:

@@ -36,6 +36,15 @@ _LIMIT_FILES: Final = (
 
 
 @dataclass(frozen=True)
+class ImageFacts:
+    """What a sandbox has to know of its image."""
+
+    id: str
+    environment: tuple[str, ...]
+    """`NAME=value` each."""
+
+
+@dataclass(frozen=True)
 class Podman:
     """A Podman that passed the probe. `argv` is the command with its global options."""
 
@@ -51,6 +60,8 @@ class Podman:
     init_program: Path | None
     """What `--init` runs as process 1; without it nobody reaps the orphans in a sandbox."""
     seccomp_profile: Path
+    known_images: dict[str, ImageFacts] = field(default_factory=dict, repr=False, compare=False)
+    """Facts by image id; an id stands for one content for ever."""
 
     async def run(
         self, *args: str, timeout_seconds: float = 60, stdin: bytes | None = None, check: bool = True

@@ -25,11 +25,12 @@ _KEPT: Final = frozenset(
 def ulimits(hard_open_files: int, hard_processes: int) -> tuple[str, ...]:
     """`--ulimit` values within our own hard limits, which nobody unprivileged can raise. -1 is unlimited.
 
-    No core files: `core_pattern` may name a program that the kernel starts outside of every sandbox.
+    No core files: one byte is too little for a file, and the only value for which the kernel does not start the
+    program that `core_pattern` may name, outside of every sandbox (core(5) says that 0 does not stop it).
     """
     files = _at_most(hard_open_files, MAX_OPEN_FILES)
     processes = _at_most(hard_processes, MAX_PROCESSES)
-    return (f"nofile={files}:{files}", f"nproc={processes}:{processes}", "core=0:0")
+    return (f"nofile={files}:{files}", f"nproc={processes}:{processes}", "core=1:1")
 
 
 def _at_most(hard: int, ours: int) -> int:
