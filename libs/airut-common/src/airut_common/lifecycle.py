@@ -14,6 +14,7 @@ import structlog
 
 from airut_common.bus import Bus, BusTooOld, BusUnavailable, open_bus
 from airut_common.bus.topology import STATUS_BUCKET
+from airut_common.config.store import NoConfiguration
 from airut_common.contracts.v1 import ServiceEvent, utc_now
 from airut_common.contracts.v1.subjects import service_event
 from airut_common.log import configure_logging
@@ -21,6 +22,8 @@ from airut_common.settings import ServiceSettings, SettingsError
 
 STOP_SECONDS = 25.0
 """How long `main` may take to finish once it has been asked to."""
+
+GOODBYE_SECONDS = 2.0
 
 log = structlog.get_logger()
 
@@ -77,15 +80,22 @@ def run_service(name: str, main: Callable[[Service], Awaitable[None]]) -> int:
         return 2
     configure_logging(name, log_format=settings.log_format, level=settings.log_level)
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    code = 0
     try:
         asyncio.run(_run(name, settings, main))
-    except (BusUnavailable, BusTooOld) as error:
-        log.error("no_bus", reason=str(error))
-        return 1
-    except Exception:
-        log.exception("service_failed")
-        return 1
-    return 0
+    except* (BusUnavailable, BusTooOld, NoConfiguration) as outside:
+        # Nothing is wrong in here, so no traceback: the reason is all that helps.
+        log.error("cannot_run", reason=_reasons(outside))
+        code = 1
+    except* Exception as bugs:
+        log.error("service_failed", exc_info=bugs)
+        code = 1
+    return code
+
+
+def _reasons(group: BaseExceptionGroup[Exception]) -> str:
+    texts = (_reasons(e) if isinstance(e, BaseExceptionGroup) else str(e) for e in group.exceptions)
+    return "; ".join(texts)
 
 
 async def _run(name: str, settings: ServiceSettings, main: Callable[[Service], Awaitable[None]]) -> None:
@@ -103,8 +113,9 @@ async def _run(name: str, settings: ServiceSettings, main: Callable[[Service], A
                 finally:
                     await service.end_loops()
             watch.cancel()
-        with contextlib.suppress(BusUnavailable):
-            await bus.kv_delete(STATUS_BUCKET, name)
+        with contextlib.suppress(BusUnavailable, TimeoutError):
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await bus.kv_delete(STATUS_BUCKET, name)
     log.info("stopped")
 
 

@@ -1,11 +1,12 @@
 """The shape of `airut.yaml`. Everything is strict: an unknown key or a string for a number is an error."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from airut_common.contracts.v1 import RepoId
+from airut_common.contracts.v1 import REPO_ID_PATTERN, RepoId
 
 SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
 """Secrets and credentials are named like the environment variables they become."""
@@ -16,6 +17,16 @@ Endpoint = Annotated[str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:]+\]|[A-Za-
 MailAddress = Annotated[str, StringConstraints(pattern=r"^[^@\s<>\"]+@[^@\s<>\"*]+$", to_lower=True)]
 SenderPattern = Annotated[str, StringConstraints(pattern=r"^([^@\s<>\"*]+|\*)@[^@\s<>\"*]+$", to_lower=True)]
 """An exact address, or `*@domain` for everybody of exactly that domain."""
+
+
+PATTERN_WORDS: Mapping[str, str] = {
+    r"^[A-Z][A-Z0-9_]{0,63}$": "be written like an environment variable: capitals, digits and underscores",
+    r"^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$": "be `host:port`, such as 127.0.0.1:2525",
+    r"^[^@\s<>\"]+@[^@\s<>\"*]+$": "be a mail address, such as demo@airut.example",
+    r"^([^@\s<>\"*]+|\*)@[^@\s<>\"*]+$": "be a mail address, or `*@domain` for everybody of a domain",
+    rf"^{REPO_ID_PATTERN}$": "be lower-case letters, digits and dashes, at most 40, beginning with a letter or digit",
+}
+"""What each pattern asks for, for the person who did not meet it."""
 
 
 class StrictModel(BaseModel):

@@ -112,7 +112,9 @@ async def apply_config(bus: Bus, installation: InstallationConfig) -> list[str]:
         for repo, settings in installation.repos.items()
     }
     stored = await snapshot(bus, CONFIG_BUCKET)
-    present = {key: value for key, value in stored.items() if key == SERVER_KEY or key.startswith(REPO_PREFIX)}
+    present = {
+        key: value for key, value in stored.items() if key == SERVER_KEY or key.startswith(REPO_PREFIX)
+    }
     changes = []
     for key, value in wanted.items():
         if present.get(key) != value:
