@@ -41,7 +41,6 @@ _WITHOUT_WORK: Final = frozenset(
     {
         "client_connected",
         "client_disconnected",
-        "request",
         "tls_established_client",
         "tls_established_server",
         "websocket_start",
