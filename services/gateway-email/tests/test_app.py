@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import secrets
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import aiosmtplib
+import nkeys
 import pytest
 
-from airut_common.bus import Bus
+from airut_common.bus import Bus, open_bus
+from airut_common.bus.server import NatsServer
 from airut_common.bus.topology import ORCHESTRATOR_TASKS, STATUS_BUCKET
 from airut_common.config.models import InstallationConfig
 from airut_common.config.store import apply_config
@@ -45,7 +48,9 @@ def _installation(zone: str, relay: int, **email: Any) -> InstallationConfig:
 
 
 @asynccontextmanager
-async def _process(nats_url: str, state: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _process(
+    nats_url: str, state: Path, seed: Path | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
     environment = {
         "PATH": os.environ["PATH"],
         "AIRUT_NATS_URL": nats_url,
@@ -53,6 +58,8 @@ async def _process(nats_url: str, state: Path) -> AsyncIterator[asyncio.subproce
         "AIRUT_INSTALLATION": "test",
         "AIRUT_LOG_FORMAT": "json",
     }
+    if seed is not None:
+        environment["AIRUT_NKEY_SEED_FILE"] = str(seed)
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "airut_gateway_email", env=environment, stderr=asyncio.subprocess.PIPE
     )
@@ -142,6 +149,35 @@ async def test_a_mail_comes_in_and_its_reply_goes_out(
         process.terminate()
         assert await asyncio.wait_for(process.wait(), 15) == 0
         assert not [entry async for entry in _present(bus)]
+
+
+async def test_its_own_identity_on_the_bus_is_enough(zone, lovelace: SigningDomain, sink, tmp_path):
+    """With its nkey's permissions alone: configuration, secrets, files both ways, requests, replies, status, events."""
+    public = {}
+    for identity in ("admin", "gateway-email"):
+        seed = nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_USER)
+        (tmp_path / identity).write_bytes(seed)
+        public[identity] = nkeys.from_seed(bytearray(seed)).public_key.decode()
+    server = NatsServer(tmp_path / "nats", nkeys=public)
+    async with server.running(), open_bus(server.url, name="admin", nkey_seed_file=tmp_path / "admin") as bus:
+        await bus.ensure_topology()
+        await apply_config(bus, _installation(zone.endpoint, sink.port))
+        async with _process(server.url, tmp_path / "state", tmp_path / "gateway-email"):
+            address = await _address(bus)
+            mail = plain_mail()
+            mail.add_attachment(b"in" * 200_000, maintype="image", subtype="png", filename="in.png")
+            assert "accepted as" in await _send(address, lovelace.sign(mail.as_bytes()))
+            request = await _request(bus)
+            assert await bus.get_blob(request.attachments[0]) == b"in" * 200_000
+            blob = await bus.put_blob(b"out" * 200_000, name="out.bin", media_type="application/x-out")
+            answer = Reply(
+                id=request.id, repo=request.repo, channel="email", conversation="c" * 32, outcome="done", text="Done.",
+                route=request.route, created_at=utc_now(), attachments=(blob,),
+            )  # fmt: skip
+            await bus.publish(subjects.reply("email", "demo"), answer, msg_id=answer.id)
+            [file] = (await sink.next()).message.iter_attachments()
+            assert file.get_payload(decode=True) == b"out" * 200_000
+            assert (await _event(bus, "ready")).service == "gateway-email"
 
 
 async def _present(bus: Bus) -> AsyncIterator[str]:

@@ -140,12 +140,13 @@ async def test_a_mail_over_the_limit(gateway, lovelace: SigningDomain):
     answer = await gateway.send(
         lovelace.sign(plain_mail().as_bytes()) + big * (gateway.max_message_bytes // 72 + 1)
     )
-    assert answer.startswith("552")
+    await refused(gateway, answer, f"552 5.3.4 the mail is larger than {gateway.max_message_bytes} bytes")
     async with gateway.session() as session:
         await session.answer()
         assert f"SIZE {gateway.max_message_bytes}" in await session.say("EHLO client.example")
         answer = await session.say(f"MAIL FROM:<ada@lovelace.example> SIZE={gateway.max_message_bytes + 1}")
-        assert answer.startswith("552")
+        assert answer.startswith("552 5.3.4")
+    assert len(gateway.refusals) == 2
 
 
 async def test_an_empty_mail(gateway, lovelace: SigningDomain):
@@ -291,6 +292,14 @@ async def test_row_50_smuggled_mails_are_refused(gateway, lovelace: SigningDomai
     await refused(gateway, await gateway.send(smuggled), "554 5.6.0", "bare CR or LF")
 
 
+async def test_a_bug_is_not_now_and_leaves_the_next_mail_unharmed(gateway, lovelace: SigningDomain, capsys):
+    signed = lovelace.sign(plain_mail().as_bytes())
+    gateway.authentication = {"mode": "nonsense"}
+    assert (await gateway.send(signed)).startswith("451 4.3.0 an internal error")
+    gateway.authentication = {}
+    assert (await gateway.send(signed)).startswith("250")
+
+
 async def test_one_recipient_at_a_time(gateway):
     async with gateway.session() as session:
         assert (await session.answer()) == "220 airut.example ESMTP Airut"
@@ -368,7 +377,9 @@ async def test_row_35_commands_are_limited(gateway):
 
 async def test_long_lines_are_refused(gateway, lovelace: SigningDomain):
     mail = lovelace.sign(plain_mail().as_bytes()) + b"x" * 5000 + b"\r\n"
-    assert (await gateway.send(mail)).startswith("500")
+    await refused(
+        gateway, await gateway.send(mail), "550 5.6.0 the mail has a line of more than 998 characters"
+    )
     async with gateway.session() as session:
         await session.answer()
         assert (await session.say("EHLO " + "x" * 5000)).startswith("500")

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Self
 
 import structlog
 
@@ -42,8 +43,7 @@ async def run(service: Service) -> None:
     config = await stack.enter_async_context(watch_config(service.bus, on_problem=problem))
     key = ServiceKey.load_or_create(service.settings.state_dir / "service.key")
     secrets = await stack.enter_async_context(watch_secrets(service.bus, NAME, key))
-    live = LiveSettings(config)
-    await live.follow_resolver()
+    live = await LiveSettings.open(config)
     intake = Intake(
         service.bus, email=lambda: live.email, repos=lambda: config.repos, resolver=lambda: live.resolver
     )
@@ -70,23 +70,31 @@ async def run(service: Service) -> None:
 class LiveSettings:
     """The mail configuration as it is now, and what is built from it."""
 
-    def __init__(self, config: WatchedConfig) -> None:
+    def __init__(self, config: WatchedConfig, email: EmailConfig, resolver: Resolver) -> None:
         self._config = config
         self._certificates = CertificateStore()
-        self._last: EmailConfig | None = None
-        self.resolver = Resolver()
-        self._resolver_at: str | None = None
+        self._last = email
+        self.resolver = resolver
+        """The DNS server in use."""
+        self._resolver_at = email.authentication.resolver
+
+    @classmethod
+    async def open(cls, config: WatchedConfig) -> Self:
+        """Begin with the present configuration.
+
+        Raises:
+            LookupError: it has no email section.
+            OSError: its DNS server's name cannot be resolved, or the system knows no server.
+        """
+        email = config.server.email
+        if email is None:
+            raise LookupError("the configuration has no email section")
+        return cls(config, email, await Resolver.at(email.authentication.resolver))
 
     @property
     def email(self) -> EmailConfig:
-        """The present settings; the last ones, should the channel have been taken out of the configuration.
-
-        Raises:
-            LookupError: there never were any.
-        """
+        """The present settings; the last ones, should the channel have been taken out of the configuration."""
         self._last = self._config.server.email or self._last
-        if self._last is None:
-            raise LookupError("the configuration has no email section")
         return self._last
 
     def smtp(self) -> SmtpSettings:
@@ -98,7 +106,7 @@ class LiveSettings:
         """Use the configured DNS server.
 
         Raises:
-            OSError: its name cannot be resolved.
+            OSError: its name cannot be resolved, or the system knows no server.
         """
         wanted = self.email.authentication.resolver
         if wanted != self._resolver_at:

@@ -130,8 +130,19 @@ class _Connection(SMTP):
 
     def __init__(self, rules: SmtpRules, gate: _Gate) -> None:
         settings = rules.settings()
+        self._rules = rules
         self._gate = gate
         self._peer: str | None = None
+        too_large = MailRefused(
+            f"the mail is larger than {settings.max_message_bytes} bytes", code=552, status="5.3.4"
+        )
+        self._refusals = {
+            "Error: message size exceeds fixed maximum message size": too_large,
+            "Error: Too much mail data": too_large,
+            "Line too long (see RFC5321 4.5.3.1.6)": MailRefused(
+                "the mail has a line of more than 998 characters (RFC 5321 4.5.3.1.6)", status="5.6.0"
+            ),
+        }
         super().__init__(
             _Hooks(rules),
             data_size_limit=settings.max_message_bytes,
@@ -172,6 +183,17 @@ class _Connection(SMTP):
             await super()._handle_client()
         except ConnectionError:
             log.debug("client_hung_up", peer=self._peer)
+
+    @override
+    async def push(self, status: Any) -> None:
+        """Answers that aiosmtpd gives by itself about a mail become ours, and known to the operator."""
+        own = self._refusals.get(str(status).partition(" ")[2])
+        if own is not None:
+            envelope = self.envelope
+            recipient = envelope.recipient if isinstance(envelope, _MailEnvelope) else None
+            await self._rules.refused(own, self._peer or "?", recipient.repo if recipient else None)
+            status = own.smtp_answer()
+        await super().push(status)
 
     @override
     async def smtp_DATA(self, arg: str | None) -> None:

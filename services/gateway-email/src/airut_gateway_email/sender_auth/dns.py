@@ -46,10 +46,13 @@ class Resolver:
         """A resolver at `host:port`; a host name is looked up by the system.
 
         Raises:
-            OSError: the host name is unknown.
+            OSError: the host name is unknown, or None was given and the system has no DNS server.
         """
         if endpoint is None:
-            return cls()
+            try:
+                return cls()
+            except dns.resolver.NoResolverConfiguration as error:
+                raise OSError(f"no DNS server is known to the system: {error}") from error
         host, _, port = endpoint.rpartition(":")
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)
