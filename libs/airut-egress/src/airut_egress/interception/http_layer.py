@@ -114,6 +114,8 @@ class JudgedStream(HttpStream):
         )
         if error is None:
             self.context.server = self.flow.server_conn = connection
+            if connection.alpn != b"h2":
+                self._frame_for_http1()
             return True
         exchange = exchange_of(self.flow)
         exchange.obstacle = error.obstacle if isinstance(error, DialFailure) else "upstream-tls"
@@ -122,6 +124,15 @@ class JudgedStream(HttpStream):
         yield HttpErrorHook(self.flow)
         yield from self._answer(denial(exchange, exchange.obstacle, str(error), close=True))
         return False
+
+    def _frame_for_http1(self) -> None:
+        """Frame a body that had no need of it in HTTP/2. mitmproxy would write it behind the head as it is, where
+        the upstream reads it as the next request, which nobody has judged (field notes 15)."""
+        headers = self.flow.request.headers
+        if self._body_follows and not {"content-length", "transfer-encoding"} & {
+            name.lower() for name in headers
+        }:
+            headers["transfer-encoding"] = "chunked"
 
     def flow_done(self) -> CommandGenerator[None]:
         """Drop the stream, or turn it into a WebSocket."""
