@@ -18,6 +18,7 @@ SUBJECT = "Try every way out"
 async def probed(site: Site):
     """What the probe said, and the network log of its task."""
     nats = (site.installation.folder / "state" / "nats" / "port").read_text().strip()
+    site.world.git.redirects["demo.git/leave"] = f"https://{EXFIL_NAME}/?from=redirect"
     answer = await site.ask(bash(f"python3 probe.py {nats} > /outbox/probe.json"), ALL, subject=SUBJECT)
     (report,) = answer.iter_attachments()
     results = json.loads(report.get_payload(decode=True))
@@ -42,7 +43,7 @@ SEEN = [
 
 
 def is_refusal(result: str) -> bool:
-    words = ("refused", "403", "421", "400", "405", "Empty reply", "reset", "denied", "501")
+    words = ("refused", "403", "421", "400", "405", "Empty reply", "reset", "denied", "501", "unrecognized name")
     return any(word in result for word in words)
 
 

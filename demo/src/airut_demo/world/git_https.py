@@ -36,6 +36,8 @@ class GitHost:
         self.root = root
         self.token = token
         self.seen: set[str] = set()
+        self.redirects: dict[str, str] = {}
+        """Path (without its first slash) to where it sends the client, as hosts do."""
 
     def create(self, name: str, files: Mapping[str, str]) -> Path:
         """A bare repository `name` with one commit of `files` on `main`. Blocking."""
@@ -67,6 +69,8 @@ class GitHost:
         return web
 
     async def _serve(self, request: Request, path: str) -> Response:
+        if path in self.redirects:
+            return Response(status_code=302, headers={"Location": self.redirects[path]})
         password = _password(request.headers.get("authorization", ""))
         if password:
             self.seen.add(hashlib.sha256(password.encode()).hexdigest())
