@@ -191,11 +191,55 @@ async def test_attached_again_after_the_proxy_died(bench: Bench, proxy: FakeProx
     assert [message["token"] for message in proxy.messages] == ["first", "second"]
 
 
-async def test_a_proxy_that_still_listens_is_not_replaced(bench: Bench, proxy: FakeProxy) -> None:
-    async with open_sandbox(bench.podman, bench.spec()) as sandbox:
+async def test_attached_twice_the_newer_listener_is_used(
+    bench: Bench, proxy: FakeProxy, tmp_path: Path
+) -> None:
+    """Attaching may be repeated, also while the earlier listeners still live."""
+    (bench.workspace / "try.py").write_text(TRY)
+    (other := tmp_path / "other").mkdir()
+    output = Output()
+    with fake_proxy(other) as second:
+        async with open_sandbox(
+            bench.podman, bench.shell("python3 /workspace/try.py tcp 192.0.2.1 443; getent hosts a.example")
+        ) as sandbox:
+            await sandbox.attach_network(proxy.path, "first")
+            await sandbox.attach_network(second.path, "second")
+            await sandbox.run(b"", output, 60)
+    assert output.lines[0] == "open at-once"
+    assert (proxy.connections, proxy.questions) == ([], [])
+    assert second.connections == [("192.0.2.1", 443)]
+    assert second.questions
+
+
+async def test_a_program_inside_cannot_keep_the_proxy_out(bench: Bench, proxy: FakeProxy) -> None:
+    """It may take the usual ports while the proxy is away; the next listeners take others, and the rules follow."""
+    (bench.workspace / "try.py").write_text(TRY)
+    script = """
+    python3 -c "
+import socket, time
+a = socket.create_server(('127.0.0.1', 15001))
+b = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); b.bind(('127.0.0.1', 15053))
+print('taken', flush=True); time.sleep(1000)" &
+    while [ ! -e go ]; do sleep 0.02; done
+    python3 /workspace/try.py tcp 192.0.2.1 443; getent hosts a.example
+    kill %1
+    """
+    taken = asyncio.Event()
+    output = Output()
+
+    async def on_line(line: bytes) -> None:
+        await output(line)
+        taken.set()
+
+    async with open_sandbox(bench.podman, bench.shell(script)) as sandbox:
+        running = asyncio.create_task(sandbox.run(b"", on_line, 60))
+        await asyncio.wait_for(taken.wait(), 20)
         await sandbox.attach_network(proxy.path, "t")
-        with pytest.raises(AttachFailed, match="in use"):
-            await sandbox.attach_network(proxy.path, "t")
+        (bench.workspace / "go").touch()
+        await running
+    assert output.lines[:2] == ["taken", "open at-once"]
+    assert SYNTHETIC in output.lines[2]
+    assert proxy.connections == [("192.0.2.1", 443)]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import sys
 
 TCP_PORT = 15001
 UDP_PORT = 15053
+EADDRINUSE = 98  # the module `errno` would be one more import; the number is Linux's
 MAX_ANSWER = 4096
 DEADLINE_SECONDS = 5.0
 
@@ -25,15 +26,15 @@ LINKS = b"link set lo up\naddr replace 192.0.0.2/32 dev lo\nroute replace local 
 # One transaction: the table is emptied and filled again without a moment in between (field notes 1, 5, 6). The
 # nat chain runs before the filter chain, which therefore sees redirected packets with a loopback destination.
 # Loopback stays usable for the sandbox's own processes; what is left is told so at once instead of timing out.
-RULES = f"""
+RULES = """
 table inet airut
 delete table inet airut
 table inet airut {{
   chain to_proxy {{
     type nat hook output priority -100; policy accept;
     ip daddr 127.0.0.0/8 accept
-    meta nfproto ipv4 meta l4proto tcp redirect to :{TCP_PORT}
-    meta nfproto ipv4 udp dport 53 redirect to :{UDP_PORT}
+    meta nfproto ipv4 meta l4proto tcp redirect to :{tcp_port}
+    meta nfproto ipv4 udp dport 53 redirect to :{udp_port}
   }}
   chain outgoing {{
     type filter hook output priority 0; policy drop;
@@ -48,7 +49,12 @@ table inet airut {{
     iifname "lo" accept
   }}
 }}
-""".encode()
+"""
+
+
+def rules(tcp_port: int = TCP_PORT, udp_port: int = UDP_PORT) -> bytes:
+    """The rules that redirect to these ports, as `nft -f` reads them."""
+    return RULES.format(tcp_port=tcp_port, udp_port=udp_port).encode()
 
 
 class Failure(Exception):
@@ -60,11 +66,12 @@ def main(arguments: list[str]) -> None:
     pid, user_ns, net_ns, path = int(arguments[0]), int(arguments[1]), int(arguments[2]), arguments[3]
     message = os.read(0, 65536)
     enter(pid, user_ns, net_ns)
-    children = [spawn("ip", ["ip", "-batch", "-"], LINKS), spawn("nft", ["nft", "-f", "-"], RULES)]
-    for name, child in children:
-        wait(name, child)
+    feed("ip", ["ip", "-batch", "-"], LINKS)
+    tcp = listen(sockets.SOCK_STREAM, TCP_PORT)
+    udp = listen(sockets.SOCK_DGRAM, UDP_PORT)
+    feed("nft", ["nft", "-f", "-"], rules(tcp.getsockname()[1], udp.getsockname()[1]))
     allow_low_ports()
-    os.write(1, hand_over(path, message))
+    os.write(1, hand_over(path, message, tcp, udp))
 
 
 def enter(pid: int, user_ns: int, net_ns: int) -> None:
@@ -81,21 +88,40 @@ def enter(pid: int, user_ns: int, net_ns: int) -> None:
     os.setns(net, os.CLONE_NEWNET)
 
 
-def spawn(name: str, argv: list[str], text: bytes) -> tuple[str, int]:
-    """Start a program with `text` on its standard input. Both texts fit into a pipe."""
+def feed(name: str, argv: list[str], text: bytes) -> None:
+    """Run a program with `text`, which fits into a pipe, on its standard input. Its complaints go to our standard
+    error."""
     readable, writable = os.pipe()
     os.write(writable, text)
     os.close(writable)
     child = os.posix_spawnp(name, argv, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, readable, 0)])
     os.close(readable)
-    return name, child
-
-
-def wait(name: str, child: int) -> None:
-    """Wait for it; its complaints are on our standard error already."""
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if code:
         raise Failure(f"{name} failed with exit code {code}")
+
+
+def listen(kind: int, port: int) -> sockets.socket:
+    """A socket of this namespace on loopback. Any other port will do when `port` is taken: by a proxy that still
+    lives, or by a program inside that wants to be in the way. The rules follow the sockets.
+
+    Bound to 127.0.0.1 and not to every address: otherwise connection tracking does not turn the addresses of an
+    answer over UDP back.
+    """
+    made = sockets.socket(sockets.AF_INET, kind | sockets.SOCK_CLOEXEC)
+    if kind == sockets.SOCK_STREAM:
+        # Connections that a proxy left behind when it died must not keep the next one out.
+        made.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
+    try:
+        made.bind(("127.0.0.1", port))
+        if kind == sockets.SOCK_STREAM:
+            made.listen(1024)
+    except OSError as error:
+        made.close()
+        if error.errno != EADDRINUSE or port == 0:
+            raise
+        return listen(kind, 0)
+    return made
 
 
 def allow_low_ports() -> None:
@@ -108,19 +134,8 @@ def allow_low_ports() -> None:
         return
 
 
-def hand_over(path: str, message: bytes) -> bytes:
-    """Open both listeners here, send them with the message to the egress-proxy, and return its answer's line.
-
-    The UDP socket is bound to 127.0.0.1 and not to every address: otherwise connection tracking does not turn
-    the answer's addresses back.
-    """
-    tcp = sockets.socket(sockets.AF_INET, sockets.SOCK_STREAM | sockets.SOCK_CLOEXEC)
-    # Connections that a proxy left behind when it died must not keep the next one out.
-    tcp.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
-    tcp.bind(("127.0.0.1", TCP_PORT))
-    tcp.listen(1024)
-    udp = sockets.socket(sockets.AF_INET, sockets.SOCK_DGRAM | sockets.SOCK_CLOEXEC)
-    udp.bind(("127.0.0.1", UDP_PORT))
+def hand_over(path: str, message: bytes, tcp: sockets.socket, udp: sockets.socket) -> bytes:
+    """Send both listeners with the message to the egress-proxy, and return its answer's line."""
     proxy = sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM | sockets.SOCK_CLOEXEC)
     proxy.settimeout(DEADLINE_SECONDS)
     proxy.connect(path)

@@ -14,7 +14,7 @@ from airut_common import processes
 from airut_common.processes import ProcessError
 
 from . import podman_config
-from .attach_helper import RULES
+from .attach_helper import rules
 from .errors import PodmanUnusable
 from .podman import Podman, probe_podman
 from .seccomp import ARCHITECTURES
@@ -216,7 +216,7 @@ async def _nftables(*, rootless: bool) -> Finding:
     if shutil.which("nft", path=_search_path()) is None:
         return Finding("nftables", "fail", "nft is not installed", f"apt-get install {_INSTALL['nft']}")
     own = ("--user", "--map-root-user") if rootless else ()
-    problem = await _problem("unshare", *own, "--net", "nft", "-f", "-", stdin=RULES)
+    problem = await _problem("unshare", *own, "--net", "nft", "-f", "-", stdin=rules())
     if problem is None:
         return Finding("nftables", "ok", "the rules of a sandbox can be loaded")
     return Finding(
