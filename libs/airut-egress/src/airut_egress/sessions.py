@@ -1,6 +1,8 @@
 """The engine behind the messages of the bus: `OpenSession` in, `SessionOpened` or a refusal with its code out."""
 
+import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,13 +18,16 @@ from .credentials import BadCredential
 from .destination import DestinationLookup, original_destination
 from .engine import Engine, EngineSettings, UnknownToken
 from .events import EventSink
-from .session import Credential, SessionConfig, UnusableCredential
+from .inhabitants import inhabited_namespaces, namespace_of
+from .session import Credential, Session, SessionConfig, UnusableCredential
 
 Credentials = Mapping[str, tuple[MaskedCredential, Secret]]
 """Name to rule and value."""
 
 INVALID_POLICY: Final = "invalid_policy"
 UNUSABLE_CREDENTIAL: Final = "unusable_credential"
+_ATTACH_SECONDS: Final = 1800.0
+"""Between the opening of a session and its attachment, an image may have to be built."""
 
 
 class SessionRefused(Exception):
@@ -56,6 +61,9 @@ class SandboxNetworks:
             OSError: the folder cannot be used.
         """
         self._attach_socket = attach_socket
+        self._namespaces: dict[str, int | None] = {}
+        """Of attached sockets, by the token of their session."""
+        self._suspects: set[str] = set()
         self.engine = Engine(
             engine_settings(egress),
             sink=sink,
@@ -119,14 +127,39 @@ class SandboxNetworks:
 
     async def close(self, sandbox: str) -> SessionClosed:
         """Close a session; closing one that is not open answers zeros."""
+        if (session := self.engine.sessions.get(sandbox)) is not None:
+            self._namespaces.pop(session.token, None)
         totals = await self.engine.close(sandbox)
         return SessionClosed(sandbox=sandbox, requests=totals.requests, denied=totals.denied)
 
+    async def close_deserted(self) -> list[str]:
+        """Close the sessions whose sandbox is gone, and those that nobody attached for long; tells which.
+
+        A sandbox counts as gone when nobody was in its namespace at two calls in a row.
+        """
+        inhabited = await asyncio.to_thread(inhabited_namespaces)
+        deserted = {
+            name for name, session in self.engine.sessions.items() if self._deserted(session, inhabited)
+        }
+        gone = sorted(deserted & self._suspects)
+        self._suspects = deserted.difference(gone)
+        for sandbox in gone:
+            await self.close(sandbox)
+        return gone
+
+    def _deserted(self, session: Session, inhabited: frozenset[int]) -> bool:
+        if session.token not in self._namespaces:
+            return time.monotonic() - session.opened_at > _ATTACH_SECONDS
+        namespace = self._namespaces[session.token]
+        return namespace is not None and namespace not in inhabited
+
     async def _take(self, token: str, tcp: socket.socket, udp: socket.socket) -> None:
+        namespace = namespace_of(tcp)
         try:
             await self.engine.attach(token, tcp, udp)
         except UnknownToken as error:
             raise AttachRefused(str(error)) from None
+        self._namespaces[token] = namespace
 
 
 def engine_settings(egress: EgressConfig) -> EngineSettings:

@@ -1,5 +1,6 @@
 """The wiring: configuration and secrets in, sessions and events out."""
 
+import asyncio
 import resource
 import shutil
 import tempfile
@@ -24,6 +25,8 @@ from .spool import Spool
 
 SERVICE: Final = "egress-proxy"
 _MAX_SOCKET_PATH: Final = 90  # sockaddr_un has 108 bytes, and the draft's name is a little longer
+
+_DESERTED_SECONDS: Final = 60.0
 
 log = structlog.get_logger()
 
@@ -55,6 +58,7 @@ async def run(service: Service) -> None:
     service.spawn("events", sink.run())
     service.spawn("configuration", _follow_config(service, config, networks, control))
     service.spawn("secrets", _follow_secrets(secrets, control))
+    service.spawn("deserted", _close_deserted(networks))
     async with bus.serve(SERVICE, control.endpoints(settings.host)):
         # Orchestrators open their sessions anew on this, so nothing may be missing by now (field notes 36).
         await service.ready()
@@ -95,6 +99,14 @@ async def _follow_secrets(secrets: WatchedSecrets, control: Control) -> None:
     while True:
         await secrets.wait_changed()
         control.refresh()
+
+
+async def _close_deserted(networks: SandboxNetworks) -> None:
+    """An orchestrator that died could not close its sessions, and their sockets keep namespaces alive."""
+    while True:
+        await asyncio.sleep(_DESERTED_SECONDS)
+        for sandbox in await networks.close_deserted():
+            log.info("session_deserted", sandbox=sandbox)
 
 
 @contextmanager
