@@ -43,7 +43,18 @@ SEEN = [
 
 
 def is_refusal(result: str) -> bool:
-    words = ("refused", "403", "421", "400", "405", "Empty reply", "reset", "denied", "501", "unrecognized name")
+    words = (
+        "refused",
+        "403",
+        "421",
+        "400",
+        "405",
+        "Empty reply",
+        "reset",
+        "denied",
+        "501",
+        "unrecognized name",
+    )
     return any(word in result for word in words)
 
 
