@@ -7,7 +7,15 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from airut_common.contracts import v1
-from airut_common.contracts.v1 import Message, Refused, SessionClosed, TaskEvent, TaskRequest, new_id, subjects
+from airut_common.contracts.v1 import (
+    Message,
+    Refused,
+    SessionClosed,
+    TaskEvent,
+    TaskRequest,
+    new_id,
+    subjects,
+)
 
 SAMPLES = Path(v1.__file__).parent / "samples"
 MESSAGES: dict[str, type[Message]] = {

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +14,13 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from airut_common.config.explain import Path, explain, field_name
 
-MAX_BYTES = 1024 * 1024
+MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
+MAX_OPEN_BRACKETS = 64
+"""Counted wherever they stand: the parser's time grows with the square of the open ones."""
 MAX_NODES = 100_000
 
+_BRACKET = re.compile(r"[][{}]")
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")}
 
 
@@ -80,6 +84,8 @@ def describe(
 def _compose(text: str, source: str) -> Node | None:
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise ConfigError((Problem(source, None, "", f"is larger than {MAX_BYTES // 1024} KiB"),))
+    if _open_brackets(text) > MAX_OPEN_BRACKETS:
+        raise ConfigError((Problem(source, None, "", "is nested too deeply"),))
     try:
         root: Node | None = YAML(typ="safe", pure=True).compose(text)
         return root
@@ -91,6 +97,15 @@ def _compose(text: str, source: str) -> Node | None:
     except (YAMLError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise ConfigError((Problem(source, None, "", f"is not valid YAML: {first}"),)) from None
+
+
+def _open_brackets(text: str) -> int:
+    """The most brackets that are open at one place."""
+    most = now = 0
+    for bracket in _BRACKET.finditer(text):
+        now = now + 1 if bracket[0] in "[{" else max(0, now - 1)
+        most = max(most, now)
+    return most
 
 
 def _syntax(problem: str) -> str:
@@ -144,7 +159,7 @@ class _Reader:
         return found
 
     def _scalar(self, node: ScalarNode, path: Path) -> Any:
-        line = node.start_mark.line + 1
+        line = self._lines[path]  # of its key: an empty value is found only where the next line begins
         value = self._constructor.construct_object(node, deep=True)
         if value is None:
             self.empty.append(self._problem(line, path, "is empty; write a value or take the line out"))

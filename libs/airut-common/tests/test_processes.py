@@ -1,0 +1,101 @@
+"""Row 65: every program has a deadline and dies as a group."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from airut_common.processes import ProcessError, ProcessFailed, ProcessTimedOut, run
+
+LIMIT = 30
+
+
+def gone(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return True
+    return state in "ZX"
+
+
+async def until_gone(pid: int) -> None:
+    async with asyncio.timeout(LIMIT):
+        while not gone(pid):
+            await asyncio.sleep(0.01)
+
+
+async def test_it_returns_what_was_written_and_the_exit_code(tmp_path: Path) -> None:
+    done = await run(
+        ["sh", "-c", "cat; pwd; echo $X >&2; exit 3"],
+        timeout_seconds=LIMIT,
+        stdin=b"in ",
+        env={"X": "err", "PATH": os.environ["PATH"]},
+        cwd=tmp_path,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (3, b"in " + f"{tmp_path}\n".encode(), b"err\n")
+
+
+async def test_much_in_and_much_out_does_not_block() -> None:
+    data = os.urandom(3_000_000)
+    assert (await run(["cat"], timeout_seconds=LIMIT, stdin=data)).stdout == data
+
+
+async def test_stdin_that_nobody_reads_is_no_failure() -> None:
+    assert (await run(["true"], timeout_seconds=LIMIT, stdin=b"x" * 1_000_000)).returncode == 0
+
+
+async def test_without_stdin_a_reader_sees_the_end() -> None:
+    assert (await run(["cat"], timeout_seconds=LIMIT)).stdout == b""
+
+
+async def test_a_failure_tells_the_end_of_stderr_and_never_the_arguments() -> None:
+    with pytest.raises(ProcessFailed, match=r"^sh ended with exit code 4: the reason$") as caught:
+        await run(["sh", "-c", "echo the reason >&2; exit 4", "secret-argument"], timeout_seconds=LIMIT)
+    assert caught.value.completed.returncode == 4
+
+
+@pytest.mark.parametrize("argv", [["no-such-program-here"], ["/etc/passwd"]])
+async def test_what_cannot_be_started_says_so(argv: list[str]) -> None:
+    with pytest.raises(ProcessError, match="could not be started"):
+        await run(argv, timeout_seconds=LIMIT)
+
+
+async def test_row_65_the_deadline_ends_the_whole_group(tmp_path: Path) -> None:
+    script = f"trap '' TERM; sleep 1000 & echo $! > {tmp_path}/pid; wait"
+    with pytest.raises(ProcessTimedOut, match=r"^sh was killed after 0.5 s$"):
+        await run(["sh", "-c", script], timeout_seconds=0.5)
+    await until_gone(int((tmp_path / "pid").read_text()))
+
+
+async def test_row_65_cancelling_ends_the_whole_group(tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    task = asyncio.create_task(
+        run(
+            ["sh", "-c", f"sleep 1000 & echo $! > {file}.new; mv {file}.new {file}; wait"],
+            timeout_seconds=LIMIT,
+        )
+    )
+    async with asyncio.timeout(LIMIT):
+        while not file.exists():
+            await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await until_gone(int(file.read_text()))
+
+
+async def test_a_child_left_behind_by_a_success_is_ended_too(tmp_path: Path) -> None:
+    script = f"sleep 1000 >/dev/null 2>&1 & echo $! > {tmp_path}/pid"
+    await run(["sh", "-c", script], timeout_seconds=LIMIT)
+    await until_gone(int((tmp_path / "pid").read_text()))
+
+
+async def test_a_signal_is_an_exit_code() -> None:
+    done = await run(
+        [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], timeout_seconds=LIMIT, check=False
+    )
+    assert done.returncode == -signal.SIGKILL

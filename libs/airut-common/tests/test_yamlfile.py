@@ -1,0 +1,161 @@
+"""Strict YAML (rows 57 and 81): what is wrong is said with file, line, field and the expected form."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airut_common.config import models
+from airut_common.config.models import PATTERN_WORDS, InstallationConfig
+from airut_common.config.yamlfile import ConfigError, load_yaml_model
+
+RELAY = "  relay: {host: mail.example.org}\n"
+REPO = "repos:\n  demo:\n    address: demo@airut.example\n    senders: [ada@lovelace.example]\n    git: {url: https://g/r}\n"
+
+
+def load(text: str) -> InstallationConfig:
+    return load_yaml_model(text, "airut.yaml", InstallationConfig)
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(text)
+    assert str(caught.value) == "\n".join(map(str, caught.value.problems))
+    return str(caught.value).splitlines()
+
+
+def test_a_file_becomes_its_model() -> None:
+    config = load("max_concurrent: 2\nstate_dir: var\n" + REPO + "    limits: {cpus: 1}\n")
+    assert config.max_concurrent == 2
+    assert config.state_dir == Path("var")
+    assert config.repos["demo"].senders == ("ada@lovelace.example",)
+    assert config.repos["demo"].limits.cpus == 1.0
+    assert config.server().max_concurrent == 2
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "# nothing\n", "{}"])
+def test_an_empty_file_is_all_defaults(text: str) -> None:
+    assert load(text) == InstallationConfig()
+
+
+ONE_PROBLEM = {
+    # row 57: a string is not a list of its characters
+    REPO.replace("[ada@lovelace.example]", '"*@lovelace.example"'): (
+        "airut.yaml:4: repos.demo.senders: must be a list: lines that begin with `- `"
+    ),
+    # row 57: misspelt keys
+    "max_concurent: 3": "airut.yaml:1: max_concurent: unknown key; did you mean `max_concurrent`?",
+    "dashboard:\n  lisen: 127.0.0.1:1": "airut.yaml:2: dashboard.lisen: unknown key; did you mean `listen`?",
+    "dashboard:\n  zzz: 1": "airut.yaml:2: dashboard.zzz: unknown key; known here: listen, public_url",
+    REPO + "    limit: {}": "airut.yaml:6: repos.demo.limit: unknown key; did you mean `limits`?",
+    REPO + "    limits: {cpu: 1.0}": "airut.yaml:6: repos.demo.limits.cpu: unknown key; did you mean `cpus`?",
+    REPO.replace("demo:", "git:").replace("{url:", "{urll: x, url:"): (
+        "airut.yaml:5: repos.git.git.urll: unknown key; did you mean `url`?"
+    ),
+    REPO + "    credentials:\n      TOKEN: {scopes: [a.example], header: [x]}": (
+        "airut.yaml:7: repos.demo.credentials.TOKEN.header: unknown key; did you mean `headers`?"
+    ),
+    # row 57: an empty block is not the same as none
+    "email:": "airut.yaml:1: email: is empty; write a value or take the line out",
+    "repos:\n  demo:\n": "airut.yaml:2: repos.demo: must be a block of `key: value` lines",
+    # row 81: strict booleans, no `!env`
+    "email:\n  hostname: m\n" + RELAY + '  authentication: {allow_policy_none: "false"}': (
+        "airut.yaml:4: email.authentication.allow_policy_none: must be true or false, without quotes"
+    ),
+    "email:\n  hostname: m\n" + RELAY + "  authentication: {allow_policy_none: no}": (
+        "airut.yaml:4: email.authentication.allow_policy_none: must be true or false, without quotes"
+    ),
+    "nats_url: !env NATS_URL": "airut.yaml:1: nats_url: reads as !env; write it in quotes if text is meant",
+    "repos: !!python/object:os.system {}": (
+        "airut.yaml:1: repos: reads as os.system; write it in quotes if text is meant"
+    ),
+    # wrong types
+    'max_concurrent: "4"': "airut.yaml:1: max_concurrent: must be a whole number",
+    "max_concurrent: true": "airut.yaml:1: max_concurrent: must be a whole number",
+    "max_concurrent: 1.5": "airut.yaml:1: max_concurrent: must be a whole number",
+    "max_concurrent: 0": "airut.yaml:1: max_concurrent: must be 1 or more",
+    "max_concurrent: .nan": "airut.yaml:1: max_concurrent: must be a finite number",
+    "nats_url: 4222": "airut.yaml:1: nats_url: must be text; write it in quotes",
+    "nats_url: 2026-01-01": (
+        "airut.yaml:1: nats_url: reads as timestamp; write it in quotes if text is meant"
+    ),
+    "dashboard: on": "airut.yaml:1: dashboard: must be a block of `key: value` lines",
+    "dashboard: {listen: 127.0.0.1}": (
+        "airut.yaml:1: dashboard.listen: must be `host:port`, such as 127.0.0.1:2525"
+    ),
+    REPO.replace("[ada@lovelace.example]", "[]"): "airut.yaml:4: repos.demo.senders: must not be empty",
+    REPO.replace("[ada@lovelace.example]", "\n      - ada@x.example\n      - '*'"): (
+        "airut.yaml:6: repos.demo.senders[1]: must be a mail address, or `*@domain` for everybody of a domain"
+    ),
+    REPO.replace("demo:", "De_mo:"): (
+        "airut.yaml:2: repos.De_mo: as a name must be lower-case letters, digits and dashes, at most 40, "
+        "beginning with a letter or digit"
+    ),
+    REPO + "    credentials:\n      token: {scopes: [a.example]}": (
+        "airut.yaml:7: repos.demo.credentials.token: as a name must be written like an environment variable: "
+        "capitals, digits and underscores"
+    ),
+    # rules across fields
+    "email:\n  hostname: m\n  relay: {host: mail.example.org, security: plain}": (
+        "airut.yaml:3: email.relay: security: plain is accepted for a loopback host only; use starttls or tls"
+    ),
+    "email:\n  hostname: m\n  relay: {host: m, security: none}": (
+        "airut.yaml:3: email.relay.security: must be 'starttls', 'tls' or 'plain'"
+    ),
+    REPO.replace("{url:", "{push_credential: TOKEN, url:"): (
+        "airut.yaml:2: repos.demo: git.push_credential names TOKEN, which is not in credentials"
+    ),
+    # YAML itself
+    "max_concurrent: 1\nmax_concurrent: 2": "airut.yaml:2: max_concurrent: stands here twice",
+    "dashboard: {listen: a:1, listen: a:2}": "airut.yaml:1: dashboard.listen: stands here twice",
+    "dashboard:\n\tlisten: 1": (
+        "airut.yaml:2: is not valid YAML: lines are indented with spaces, not with tabs"
+    ),
+    "- 1": "airut.yaml:1: must hold `key: value` lines at its top level",
+    "just words": "airut.yaml:1: must hold `key: value` lines at its top level",
+    "x: &a [*a]": "airut.yaml:1: x: too large or too deeply nested",
+    "a: &a {x: 1}\nb:\n  <<: *a": "airut.yaml:3: b: keys must be plain words",
+    "? [a, b]\n: 1": "airut.yaml:1: keys must be plain words",
+    "[" * 200_000: "airut.yaml: is nested too deeply",
+    "\n".join(" " * n + "a:" for n in range(500)): "airut.yaml: is nested too deeply",
+    "a: b: c": "airut.yaml:1: is not valid YAML: mapping values are not allowed here",
+    "a: 1\n---\nb: 2": "airut.yaml:2: is not valid YAML: but found another document",
+}
+
+
+@pytest.mark.parametrize("text", ONE_PROBLEM, ids=lambda text: repr(text[-40:]))
+def test_rows_57_and_81_a_problem_names_file_line_field_and_form(text: str) -> None:
+    assert problems(text) == [ONE_PROBLEM[text]]
+
+
+def test_all_problems_come_at_once_in_the_order_of_the_file() -> None:
+    found = problems("dashboard: {listen: 3}\nmax_concurrent: x\nmax_concurent: 1\nemail:\n")
+    assert [line.split(": ")[0] for line in found] == [f"airut.yaml:{n}" for n in (1, 2, 3, 4)]
+
+
+def test_a_bomb_of_aliases_ends_early() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    [problem] = problems("\n".join(lines))
+    assert problem.endswith("too large or too deeply nested")
+
+
+def test_a_huge_file_is_not_read() -> None:
+    assert problems("#" * (256 * 1024 + 1)) == ["airut.yaml: is larger than 256 KiB"]
+
+
+def test_every_pattern_of_the_models_has_words() -> None:
+    kinds = (models.SecretName, models.Endpoint, models.MailAddress, models.SenderPattern, models.RepoId)
+    assert {kind.__metadata__[0].pattern for kind in kinds} == set(PATTERN_WORDS)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.text(alphabet=st.sampled_from(list("ab: -[]{}&*!|>'\"\n\t#?,%@`0\x00\ufeff\ud800é")), max_size=60))
+def test_whatever_the_text_it_loads_or_is_refused_in_words(text: str) -> None:
+    try:
+        said = [load(text).model_dump_json()]
+    except ConfigError as error:
+        said = str(error).splitlines()
+    assert said
+    assert all(line.startswith(("airut.yaml", "{")) for line in said)
