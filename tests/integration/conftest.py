@@ -82,6 +82,17 @@ class Site:
                         return task
                 await asyncio.sleep(0.1)
 
+    async def refresh(self, seconds: float = 60) -> None:
+        """Wait until every service is ready, and learn where it listens now."""
+        async with asyncio.timeout(seconds):
+            while True:
+                found = await self.installation.status()
+                if found is not None and all(service["ready"] for service in found["services"]):
+                    for service in found["services"]:
+                        self.installation.addresses |= service["addresses"]
+                    return
+                await asyncio.sleep(0.2)
+
     def processes(self) -> dict[str, int]:
         """The installation's processes: name to process id."""
         up = self.installation.process

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from airut.services import wanted_services
 from airut_common.bus import Bus
@@ -39,8 +40,9 @@ async def read_status(bus: Bus, nats_url: str, config: InstallationConfig) -> In
     services = []
     for kind in wanted_services(config):
         entry = await bus.kv_get(STATUS_BUCKET, kind.name)
-        said = json.loads(entry.value) if entry is not None and entry.value is not None else None
-        if said is None:
+        said = json.loads(entry.value) if entry is not None and entry.value else None
+        # With the embedded bus every service runs on this host: one that was killed could not take its entry back.
+        if said is None or (config.nats_url is None and not _lives(said["pid"])):
             services.append(ServiceStatus(kind.name, ready=False))
         else:
             services.append(
@@ -48,3 +50,7 @@ async def read_status(bus: Bus, nats_url: str, config: InstallationConfig) -> In
             )
     streams = {stream.name: await bus.stream_size(stream.name) for stream in STREAMS}
     return InstallationStatus(nats_url=nats_url, services=tuple(services), streams=streams)
+
+
+def _lives(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
