@@ -2,7 +2,7 @@ import json
 
 from airut_common.contracts.v1 import AgentOutput
 from airut_orchestrator.agents.claude_code import ClaudeCode
-from airut_orchestrator.transcript import ANSWER_CHARACTERS, MAX_EVENTS, Transcript
+from airut_orchestrator.transcript import ANSWER_BYTES, LEFT_OUT, MAX_EVENT_BYTES, MAX_EVENTS, Transcript
 
 
 def transcript(events: list[AgentOutput]) -> Transcript:
@@ -29,13 +29,24 @@ def test_without_a_result_the_last_words_are_kept() -> None:
     assert (said.result, said.answer) == (None, "half way")
 
 
-def test_a_flood_is_bounded() -> None:
+def test_row_44_a_flood_is_bounded_and_the_result_still_told() -> None:
     events: list[AgentOutput] = []
     said = transcript(events)
     for _ in range(MAX_EVENTS + 100):
         said.take(b"noise")
-    assert len(events) == MAX_EVENTS
     assert said.not_understood == MAX_EVENTS + 100
+    said.take(line(type="result", subtype="success", result="done"))
+    assert [event.text for event in events[MAX_EVENTS:]] == [LEFT_OUT, "done"]
+    assert [event.seq for event in events] == list(range(MAX_EVENTS + 2))
+
+
+def test_row_44_a_flood_of_large_lines_is_bounded_by_its_bytes() -> None:
+    events: list[AgentOutput] = []
+    said = transcript(events)
+    big = line(type="assistant", message={"content": [{"type": "text", "text": "x" * 60_000}]})
+    for _ in range(1_000):
+        said.take(big)
+    assert sum(len(event.encode()) for event in events) < MAX_EVENT_BYTES + 100_000
 
 
 def test_long_texts_and_inputs_are_cut_and_say_so() -> None:
@@ -47,7 +58,14 @@ def test_long_texts_and_inputs_are_cut_and_say_so() -> None:
     assert all(event.truncated for event in events)
     assert all(len(event.encode()) < 100_000 for event in events)
     said.take(line(type="result", subtype="success", result="y" * 300_000))
-    assert len(said.answer) < ANSWER_CHARACTERS + 100
+    assert len(said.answer) < ANSWER_BYTES + 100
+
+
+def test_an_answer_is_cut_between_characters() -> None:
+    said = transcript([])
+    said.take(line(type="result", subtype="success", result="ü" * 300_000))
+    assert ANSWER_BYTES - 2 <= len(said.answer.partition("\n")[0].encode()) <= ANSWER_BYTES
+    assert "cut here" in said.answer
 
 
 def test_a_lone_surrogate_does_not_stop_the_stream() -> None:

@@ -7,24 +7,24 @@ from pathlib import Path
 import structlog
 
 from airut_common.bus.topology import ORCHESTRATOR_TASKS
-from airut_common.config.models import RepoConfig
-from airut_common.config.store import watch_config
+from airut_common.config.store import WatchedConfig, watch_config
 from airut_common.contracts.v1 import TaskRequest
 from airut_common.lifecycle import Service
-from airut_common.sealed import ServiceKey, watch_secrets
-from airut_common.secrets import Secret
+from airut_common.sealed import ServiceKey, WatchedSecrets, watch_secrets
 from airut_orchestrator.agents.claude_code import ClaudeCode
 from airut_orchestrator.claim import Claim
 from airut_orchestrator.database.connection import open_database
 from airut_orchestrator.database.store import Store
 from airut_orchestrator.dispatcher import Dispatcher
 from airut_orchestrator.events import TaskEvents
+from airut_orchestrator.instance import only_instance
 from airut_orchestrator.prepare import Preparer
 from airut_orchestrator.relay import ReplyRelay
-from airut_orchestrator.runner import Runner
+from airut_orchestrator.runner import Runner, Settings
 from airut_orchestrator.sessions import EgressSessions
 from airut_sandbox.container import remove_leftovers
-from airut_sandbox.podman import probe_podman
+from airut_sandbox.errors import PodmanUnusable
+from airut_sandbox.podman import Podman, probe_podman
 
 CLAIM_CONCURRENCY = 4
 
@@ -35,6 +35,7 @@ async def run(service: Service) -> None:
     """Serve until asked to stop."""
     settings, bus = service.settings, service.bus
     enter = service.exit_stack.enter_async_context
+    service.exit_stack.enter_context(only_instance(settings.state_dir))
 
     async def report(text: str) -> None:
         await service.report("error", "config_invalid", text)
@@ -43,36 +44,67 @@ async def run(service: Service) -> None:
     key = ServiceKey.load_or_create(settings.state_dir / "orchestrator.key")
     secrets = await enter(watch_secrets(bus, service.name, key))
     engine = await enter(open_database(settings.state_dir / "orchestrator.db"))
-    podman = await probe_podman(settings.state_dir / "podman", runtime=config.server.sandbox.runtime)
-    for name in await remove_leftovers(podman, settings.installation):
-        log.info("leftover_removed", container=name)
+    podman = await _podman(service, config.server.sandbox.runtime)
 
-    store, events = Store(engine), TaskEvents(bus)
+    store, events = Store(engine, settings.host), TaskEvents(bus)
     sessions = EgressSessions(bus, settings.host)
     preparer = Preparer(podman, bus, settings.state_dir, _cache_folder(), settings.installation)
-    runner = Runner(preparer=preparer, sessions=sessions, store=store, events=events, agent=ClaudeCode())
+    preparer.clean()
     relay = ReplyRelay(bus, store, events)
-
-    def token(repo_id: str, repo: RepoConfig) -> Secret | None:
-        return secrets.get(repo_id, repo.git.token_secret) if repo.git.token_secret else None
-
     dispatcher = Dispatcher(
         store=store,
-        runner=runner,
-        relay=relay,
-        server=lambda: config.server,
-        repos=lambda: config.repos,
-        token=token,
+        runner=Runner(preparer=preparer, sessions=sessions, store=store, events=events, agent=ClaudeCode()),
+        events=events,
+        settings=lambda repo: _settings(config, secrets, repo),
+        max_concurrent=lambda: config.server.max_concurrent,
+        replied=relay.wake,
+        abandoned=sessions.close_later,
     )
     await dispatcher.recover()
-    claim = Claim(store, runner, dispatcher)
     service.spawn("relay", relay.run())
     service.spawn("egress-restarts", sessions.follow_restarts())
+    service.spawn("egress-closing", sessions.close_owed())
+    service.spawn("leases", dispatcher.keep_leases())
+    service.spawn("configuration", _wake_on_change(config, dispatcher))
+    claim = Claim(store, events, dispatcher.wake)
     claiming = service.spawn(
         "claim", bus.consume(ORCHESTRATOR_TASKS, TaskRequest, claim, concurrency=CLAIM_CONCURRENCY)
     )
+    stop_claiming = service.spawn("claim-stop", _cancel_at(service.stopping, claiming))
     await service.ready()
     await dispatcher.run(service.stopping)
+    await stop_claiming
+
+
+async def _podman(service: Service, runtime: str | None) -> Podman:
+    """A Podman that works, and nothing left of what an earlier orchestrator ran."""
+    settings = service.settings
+    try:
+        podman = await probe_podman(settings.state_dir / "podman", runtime=runtime)
+    except PodmanUnusable as error:
+        await service.report("error", "podman_unusable", f"no task can run on {settings.host}: {error}")
+        raise
+    for name in await remove_leftovers(podman, settings.installation):
+        log.info("leftover_removed", container=name)
+    return podman
+
+
+def _settings(config: WatchedConfig, secrets: WatchedSecrets, repo_id: str) -> Settings:
+    repo = config.repos.get(repo_id)
+    name = repo.git.token_secret if repo is not None else None
+    return Settings(config.server, repo, secrets.get(repo_id, name) if name is not None else None)
+
+
+async def _wake_on_change(config: WatchedConfig, dispatcher: Dispatcher) -> None:
+    """More tasks may fit than before."""
+    while True:
+        await config.wait_changed()
+        dispatcher.wake()
+
+
+async def _cancel_at(stopping: asyncio.Event, claiming: asyncio.Task[None]) -> None:
+    """No new work from the moment a stop is asked for."""
+    await stopping.wait()
     claiming.cancel()
     await asyncio.gather(claiming, return_exceptions=True)
 

@@ -1,13 +1,17 @@
 """A request from the bus becomes a row of the database; only then is it acknowledged."""
 
+from collections.abc import Callable
+from datetime import timedelta
+
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from airut_common.bus import Retry
 from airut_common.contracts.v1 import TaskRequest
-from airut_orchestrator.database.store import QueuedTask, Store
-from airut_orchestrator.dispatcher import Dispatcher
-from airut_orchestrator.runner import Runner
+from airut_orchestrator.database.store import Store
+from airut_orchestrator.events import TaskEvents
+
+AGAIN = timedelta(seconds=2)
 
 log = structlog.get_logger()
 
@@ -15,23 +19,29 @@ log = structlog.get_logger()
 class Claim:
     """Handler of `AIRUT_TASKS`."""
 
-    def __init__(self, store: Store, runner: Runner, dispatcher: Dispatcher) -> None:
+    def __init__(self, store: Store, events: TaskEvents, claimed: Callable[[], None]) -> None:
+        """`claimed` is told that there may be something to start."""
         self._store = store
-        self._runner = runner
-        self._dispatcher = dispatcher
+        self._events = events
+        self._claimed = claimed
 
     async def __call__(self, request: TaskRequest) -> None:
         """Commit the request; returning acknowledges it.
 
         Raises:
-            Retry: the database is locked or gone; the request stays in the stream.
+            Retry: the database is locked, full or gone; the request stays in the stream.
         """
         try:
-            added = await self._store.add(request)
+            task = await self._store.add(request)
         except SQLAlchemyError as error:
-            raise Retry(f"database: {type(error).__name__}") from error
-        if added.is_new:
-            log.info("task_claimed", task=request.id, repo=request.repo, conversation=added.conversation)
-            task = QueuedTask(request, added.conversation, None, 0, request.received_at)
-            self._runner.announce(task, "queued")
-        self._dispatcher.wake()
+            log.warning("not_claimed", task=request.id, reason=str(error.__cause__ or error))
+            raise Retry(f"database: {type(error).__name__}", AGAIN) from error
+        if task is None:
+            log.info("task_known", task=request.id)
+            return
+        log.info("task_claimed", task=task.id, repo=request.repo, conversation=task.conversation)
+        # Told before the dispatcher can say anything of it. A second delivery tells it again: the first process
+        # may have died before anybody heard of the task.
+        self._events.entered(task, "queued")
+        self._claimed()
+        await self._events.flush()

@@ -1,21 +1,49 @@
 """Which task runs when: oldest first, one of a conversation at a time, up to `max_concurrent` side by side."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
-from airut_common.config.models import RepoConfig, ServerConfig
-from airut_common.contracts.v1 import Reply, utc_now
-from airut_common.secrets import Secret
-from airut_orchestrator.database.store import QueuedTask, Store
-from airut_orchestrator.relay import ReplyRelay
-from airut_orchestrator.runner import Runner
+from airut_common.contracts.v1 import Reply
+from airut_orchestrator.database.store import LEASE, QueuedTask, Store
+from airut_orchestrator.events import TaskEvents
+from airut_orchestrator.replies import build_reply
+from airut_orchestrator.runner import Finished, Settings
+from airut_orchestrator.verdict import Result
 
 MAX_ATTEMPTS = 3
 """A task that was under way at so many deaths of the orchestrator is given up, and the person is told."""
+GRACE_SECONDS = 3.0
+"""At a stop: time for tasks that are nearly done anyway."""
+FINISH_SECONDS = 15.0
+"""At a stop: time to bring home what an agent has finished."""
+RETRY_SECONDS = 1.0
+SLOWEST_RETRY_SECONDS = 30.0
 
 log = structlog.get_logger()
+
+
+class TaskRunner(Protocol):
+    """Runs one task."""
+
+    async def run(self, task: QueuedTask, settings: Settings, ended: Callable[[], None]) -> Finished:
+        """To its reply; `ended` is called when the agent is done. Raises nothing but cancellation."""
+        ...
+
+
+@dataclass
+class _Work:
+    """A task of this process."""
+
+    task: asyncio.Task[None] | None = None
+    agent_is_done: bool = False
+
+    def agent_ended(self) -> None:
+        self.agent_is_done = True
 
 
 class Dispatcher:
@@ -25,94 +53,146 @@ class Dispatcher:
         self,
         *,
         store: Store,
-        runner: Runner,
-        relay: ReplyRelay,
-        server: Callable[[], ServerConfig],
-        repos: Callable[[], Mapping[str, RepoConfig]],
-        token: Callable[[str, RepoConfig], Secret | None],
+        runner: TaskRunner,
+        events: TaskEvents,
+        settings: Callable[[str], Settings],
+        max_concurrent: Callable[[], int],
+        replied: Callable[[], None],
+        abandoned: Callable[[str], None],
     ) -> None:
+        """`settings` gives a repository's configuration as it is now; `replied` is told that a reply waits to be
+        published; `abandoned` that a sandbox's network session may still be open."""
         self._store = store
         self._runner = runner
-        self._relay = relay
-        self._server = server
-        self._repos = repos
-        self._token = token
+        self._events = events
+        self._settings = settings
+        self._max_concurrent = max_concurrent
+        self._replied = replied
+        self._abandoned = abandoned
         self._wake = asyncio.Event()
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, _Work] = {}
 
     def wake(self) -> None:
         """There may be something to start."""
         self._wake.set()
 
     async def recover(self) -> None:
-        """At start: tasks whose orchestrator died are tried again, or given up with a reply."""
-        for task in await self._store.interrupted():
-            if task.attempts < MAX_ATTEMPTS:
-                log.info("task_resumed", task=task.id, attempts=task.attempts)
-                await self._store.requeue(task.id)
-                self._runner.announce(task, "queued", reason="interrupted, will be tried again")
-            else:
-                await self._finish(task, _given_up(task), "interrupted too often")
+        """At start, when no other orchestrator of this host lives: take up what the last one left."""
+        await self._store.release_all()
+        await self._reap()
+
+    async def keep_leases(self) -> None:
+        """Until cancelled: renew the leases of what runs, and take up what nobody works on any more."""
+        while True:
+            await asyncio.sleep(LEASE.total_seconds() / 3)
+            try:
+                await self._store.renew(list(self._running))
+                await self._reap()
+            except SQLAlchemyError as error:
+                log.warning("leases_not_renewed", reason=str(error.__cause__ or error))
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Start tasks until `stopping`; then cancel what runs and hand it back to the queue."""
-        stop = asyncio.get_running_loop().create_task(stopping.wait(), name="dispatcher-stop")
+        """Start tasks until `stopping`; then hand back to the queue what is not nearly done."""
+        loop = asyncio.get_running_loop()
+        stop = loop.create_task(stopping.wait(), name="dispatcher-stop")
         try:
             while not stopping.is_set():
                 self._wake.clear()
-                await self._start_what_fits()
-                wake = asyncio.get_running_loop().create_task(self._wake.wait(), name="dispatcher-wake")
-                await asyncio.wait({wake, stop}, return_when=asyncio.FIRST_COMPLETED)
+                delay = await self._start_what_fits()
+                wake = loop.create_task(self._wake.wait(), name="dispatcher-wake")
+                await asyncio.wait({wake, stop}, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
                 wake.cancel()
+            await self._wind_down()
         finally:
             stop.cancel()
-            for task in self._running.values():
-                task.cancel()
-            await asyncio.gather(*self._running.values(), return_exceptions=True)
+            await self._cancel(list(self._running.values()))
 
-    async def _start_what_fits(self) -> None:
-        while len(self._running) < self._server().max_concurrent:
-            task = await self._store.begin_next()
+    async def _start_what_fits(self) -> float | None:
+        """Start what may start now; the seconds after which to look again when the database did not answer."""
+        while len(self._running) < self._max_concurrent():
+            try:
+                task = await self._store.begin_next()
+            except SQLAlchemyError as error:
+                log.warning("queue_unreadable", reason=str(error.__cause__ or error))
+                return RETRY_SECONDS
             if task is None:
-                return
-            work = asyncio.get_running_loop().create_task(self._see_through(task), name=f"task-{task.id[:8]}")
-            self._running[task.id] = work
+                return None
+            work = self._running[task.id] = _Work()
+            work.task = asyncio.get_running_loop().create_task(
+                self._see_through(task, work), name=f"task-{task.id[:8]}"
+            )
+        return None
 
-    async def _see_through(self, task: QueuedTask) -> None:
-        repo = self._repos().get(task.request.repo)
-        token = self._token(task.request.repo, repo) if repo is not None else None
+    async def _see_through(self, task: QueuedTask, work: _Work) -> None:
         try:
-            reply = await self._runner.run(task, self._server(), repo, token)
-            await self._finish(task, reply, None)
+            with structlog.contextvars.bound_contextvars(task=task.id):
+                finished = await self._runner.run(task, self._settings(task.request.repo), work.agent_ended)
+                await self._finish(finished)
         except asyncio.CancelledError:
-            await asyncio.shield(self._store.put_back(task.id))
+            await asyncio.shield(self._put_back(task))
             raise
-        except Exception:
-            # The database failed: the task stays as it is and is recovered at the next start.
-            log.exception("task_not_finished", task=task.id)
         finally:
-            self._running.pop(task.id, None)
+            del self._running[task.id]
             self.wake()
 
-    async def _finish(self, task: QueuedTask, reply: Reply, reason: str | None) -> None:
-        await self._store.finish(reply, reason)
-        self._relay.wake()
-        log.info("task_finished", task=task.id, outcome=reply.outcome)
+    async def _finish(self, finished: Finished) -> None:
+        """Commit the result. A database that is locked or full is waited for: the answer is worth it."""
+        delay = RETRY_SECONDS
+        while True:
+            try:
+                await self._store.finish(finished.reply, finished.reason, finished.agent_session)
+            except SQLAlchemyError as error:
+                log.error("result_not_stored", reason=str(error.__cause__ or error))
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, SLOWEST_RETRY_SECONDS)
+            else:
+                log.info("task_finished", outcome=finished.reply.outcome)
+                self._replied()
+                return
+
+    async def _put_back(self, task: QueuedTask) -> None:
+        try:
+            await self._store.put_back(task.id)
+        except SQLAlchemyError as error:
+            # Its lease ends by itself; it then counts as interrupted.
+            log.warning("task_not_put_back", reason=str(error.__cause__ or error))
+
+    async def _reap(self) -> None:
+        for task in await self._store.abandoned():
+            if task.id in self._running:
+                continue  # the renewal was late, but here it is
+            if task.sandbox is not None:
+                self._abandoned(task.sandbox)
+            if task.attempts < MAX_ATTEMPTS:
+                log.info("task_resumed", task=task.id, attempts=task.attempts)
+                await self._store.requeue(task.id)
+                self._events.entered(task, "queued", reason="interrupted, will be tried again")
+                self.wake()
+            else:
+                log.warning("task_given_up", task=task.id, attempts=task.attempts)
+                await self._finish(Finished(_given_up(task), "interrupted too often", None))
+
+    async def _wind_down(self) -> None:
+        """Let end what ends by itself, then what only has to be brought home; the rest goes back to the queue."""
+        await self._wait(list(self._running.values()), GRACE_SECONDS)
+        await self._cancel([work for work in self._running.values() if not work.agent_is_done])
+        await self._wait(list(self._running.values()), FINISH_SECONDS)
+
+    async def _wait(self, works: list[_Work], seconds: float) -> None:
+        tasks = [work.task for work in works if work.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+
+    async def _cancel(self, works: list[_Work]) -> None:
+        tasks = [work.task for work in works if work.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _given_up(task: QueuedTask) -> Reply:
-    request = task.request
     text = (
         f"Airut was interrupted {task.attempts} times while it worked on this, and has given up. "
         "The workspace was kept: reply in this thread to go on."
     )
-    return Reply(
-        id=task.id,
-        repo=request.repo,
-        channel=request.channel,
-        conversation=task.conversation,
-        outcome="interrupted",
-        text=text,
-        route=request.route,
-        created_at=utc_now(),
-    )
+    return build_reply(task, Result("interrupted", text), duration_seconds=0)

@@ -1,12 +1,19 @@
 """A conversation's folders on the host, and where the sandbox sees them."""
 
 import asyncio
+import shutil
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from airut_orchestrator.failures import TaskFailure
 from airut_sandbox.beneath import discard_tree
 from airut_sandbox.container import Mount
 from airut_sandbox.podman import Podman
+
+AGENT_PROGRAM = "/opt/airut/agent/claude"
+_KEPT = ("workspace", "storage", "agent")
+_OF_ONE_TASK = ("inbox", "outbox")
 
 
 @dataclass(frozen=True)
@@ -41,17 +48,40 @@ class ConversationFolders:
         return self.root / "agent"
 
     async def make_ready(self, podman: Podman) -> None:
-        """Create what is missing, and empty what belongs to one task only."""
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Create what is missing, empty what belongs to one task only, and clear what a killed process left."""
+        self.root.parent.mkdir(mode=0o700, exist_ok=True)
+        self.root.mkdir(mode=0o700, exist_ok=True)
         for folder in (self.inbox, self.outbox):
             await discard_tree(folder, podman)
         await asyncio.to_thread(self._make)
 
     def _make(self) -> None:
+        for entry in self.root.iterdir():
+            # Drafts of a workspace; no sandbox has ever seen them.
+            if entry.name not in (*_KEPT, *_OF_ONE_TASK):
+                shutil.rmtree(entry, ignore_errors=True)
         self.outbox.mkdir()
-        for folder in (self.storage, self.agent):
-            # A link that a sandbox could have put here would be outside of what it can write: `root` is ours.
-            folder.mkdir(exist_ok=True)
+        self.storage.mkdir(exist_ok=True)
+        self.agent.mkdir(exist_ok=True)
+
+    def check(self) -> None:
+        """Every folder is there and is one. A link here would show another part of the host inside.
+
+        Raises:
+            TaskFailure: naming the folder.
+        """
+        for name in (*_KEPT, *_OF_ONE_TASK):
+            try:
+                mode = (self.root / name).lstat().st_mode
+            except FileNotFoundError:
+                mode = 0
+            if not stat.S_ISDIR(mode):
+                raise TaskFailure(
+                    f"the conversation's folder {name} is damaged",
+                    f"This conversation's data on the host is damaged (`{name}` is no folder), so nothing was run. "
+                    "Please tell the operator, or begin a new conversation.",
+                    "failed",
+                )
 
     def mounts(self, program: Path) -> tuple[Mount, ...]:
         """What the sandbox sees of the host: these folders and the agent's program, nothing else."""
@@ -61,5 +91,5 @@ class ConversationFolders:
             Mount(self.outbox, "/outbox"),
             Mount(self.storage, "/storage"),
             Mount(self.agent, "/agent"),
-            Mount(program, "/opt/airut/agent/claude", read_only=True),
+            Mount(program, AGENT_PROGRAM, read_only=True),
         )

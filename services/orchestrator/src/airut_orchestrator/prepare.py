@@ -1,21 +1,20 @@
-"""Everything a sandbox needs before it can be made: mirror, image, workspace, agent, inbox. Steps that do not need each
-other run side by side; each is timed."""
+"""What a task needs before its sandbox exists: each step timed, and independent of the others where it can be."""
 
 import asyncio
+import shutil
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
 from airut_common.bus import Bus
 from airut_common.config.models import RepoConfig, ServerConfig
-from airut_common.contracts.v1 import BlobRef
+from airut_common.contracts.v1 import BlobRef, new_id
 from airut_common.secrets import Secret
-from airut_orchestrator.failures import TaskFailure
+from airut_orchestrator.failures import TaskFailure, disk_full
 from airut_orchestrator.folders import ConversationFolders
+from airut_orchestrator.patience import patiently
 from airut_sandbox.agent_binary import ensure_agent
 from airut_sandbox.image import ImageRef, Overlay, ensure_image, git_config
 from airut_sandbox.mirror import Head, Mirror
@@ -25,6 +24,9 @@ from airut_sandbox.workspace import create_workspace
 
 POLICY_FILE = ".airut/network-allowlist.yaml"
 CONTAINER_FOLDER = ".airut/container"
+MIN_FREE_BYTES = 128 * 1024 * 1024
+"""Below this no task begins: what it writes half is worth nothing, and the reply itself needs room."""
+BLOB_SECONDS = 30.0
 
 
 @dataclass
@@ -44,6 +46,17 @@ class Stopwatch:
 
 
 @dataclass(frozen=True)
+class Source:
+    """A repository as a task found it."""
+
+    repo_id: str
+    repo: RepoConfig
+    server: ServerConfig
+    mirror: Mirror
+    head: Head
+
+
+@dataclass(frozen=True)
 class Preparer:
     """What preparing needs of this host."""
 
@@ -53,86 +66,100 @@ class Preparer:
     cache: Path
     installation: str
 
-    def mirror(self, repo_id: str, repo: RepoConfig, server: ServerConfig) -> Mirror:
-        """The repository's mirror.
+    @property
+    def scratch(self) -> Path:
+        """For folders that live as long as one step."""
+        return self.state / "scratch"
+
+    def clean(self) -> None:
+        """At start: remove what a killed process left."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.scratch.mkdir(mode=0o700)
+
+    def folders(self, conversation: str) -> ConversationFolders:
+        """A conversation's folders."""
+        return ConversationFolders(self.state / "conversations" / conversation)
+
+    def check_space(self) -> None:
+        """Refuse to begin on a full disk.
 
         Raises:
-            TaskFailure: the configured URL cannot be used.
+            TaskFailure: it is full.
         """
-        try:
-            return Mirror(
-                self.state / "mirrors" / f"{repo_id}.git",
-                repo.git.url,
-                repo.git.ca_file or server.egress.ca_file,
-                connect_to=server.egress.connect_to,
-            )
-        except ValueError as error:
-            raise TaskFailure(
-                f"configuration: {error}", f"The repository is not configured well: {error}"
-            ) from None
+        if shutil.disk_usage(self.state).free < MIN_FREE_BYTES:
+            raise TaskFailure("the disk is full", disk_full())
 
-    async def fetch(self, mirror: Mirror, repo: RepoConfig, token: Secret | None, watch: Stopwatch) -> Head:
-        """Bring the mirror up to date."""
+    async def fetch(
+        self, repo_id: str, repo: RepoConfig, server: ServerConfig, token: Secret | None, watch: Stopwatch
+    ) -> Source:
+        """Bring the mirror up to date.
+
+        Raises:
+            TaskFailure: the repository's configuration cannot be used.
+            MirrorError: the remote or its content cannot be used.
+        """
         with watch.stage("mirror"):
-            mirror.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return await mirror.fetch(repo.git.username, token)
+            path = self.state / "mirrors" / f"{repo_id}.git"
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            ca_file = repo.git.ca_file or server.egress.ca_file
+            try:
+                mirror = Mirror(path, repo.git.url, ca_file, connect_to=server.egress.connect_to)
+            except ValueError as error:
+                raise _misconfigured(error) from None
+            return Source(repo_id, repo, server, mirror, await mirror.fetch(repo.git.username, token))
 
-    async def policy(self, mirror: Mirror, head: Head) -> str:
+    async def policy(self, source: Source) -> str:
         """The network policy's text on the default branch.
 
         Raises:
             TaskFailure: there is none, or it is no text.
         """
-        data = await mirror.read_file(head.commit, POLICY_FILE)
+        data = await source.mirror.read_file(source.head.commit, POLICY_FILE)
         if data is None:
-            raise TaskFailure(
-                f"{POLICY_FILE} is missing",
-                f"`{POLICY_FILE}` is missing on the default branch ({head.branch}), so nothing was run. "
-                "Add it (see docs/repository.md), merge, and reply in this thread.",
-            )
+            raise _missing(POLICY_FILE, source.head.branch)
         try:
             return data.decode("utf-8")
         except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
             raise TaskFailure(
                 f"{POLICY_FILE} is not UTF-8",
-                f"`{POLICY_FILE}` on the default branch is not UTF-8 text (byte {error.start}), so nothing was run.",
+                f"`{POLICY_FILE}:{line}` on the default branch is not UTF-8 text, so nothing was run. "
+                "Mend it, merge, and reply in this thread.",
             ) from None
 
-    async def image(
-        self,
-        mirror: Mirror,
-        head: Head,
-        repo_id: str,
-        *,
-        repo: RepoConfig,
-        server: ServerConfig,
-        ca_pem: str,
-        watch: Stopwatch,
-    ) -> ImageRef:
-        """The repository's image with our overlay, built or found."""
-        with watch.stage("image"), TemporaryDirectory(prefix="context-", dir=self.state) as folder:
-            context = Path(folder) / "container"
-            if not await mirror.export_tree(head.commit, CONTAINER_FOLDER, context):
-                raise TaskFailure(
-                    f"{CONTAINER_FOLDER} is missing",
-                    f"`{CONTAINER_FOLDER}/Dockerfile` is missing on the default branch ({head.branch}), "
-                    "so nothing was run. Add it (see docs/repository.md), merge, and reply in this thread.",
-                )
-            return await ensure_image(
-                self.podman,
-                context,
-                overlay=Overlay(ca_pem.encode(), _git_config(repo)),
-                installation=self.installation,
-                repo=repo_id,
-                base_image=server.sandbox.base_image,
-                network=server.sandbox.build_network,
-            )
+    async def image(self, source: Source, ca_pem: str, watch: Stopwatch) -> ImageRef:
+        """The repository's image with our overlay, built or found.
 
-    async def workspace(self, mirror: Mirror, head: Head, target: Path, url: str, watch: Stopwatch) -> None:
-        """A full copy for a new conversation; a used one is left alone."""
+        Raises:
+            TaskFailure: the default branch has no folder to build from.
+            ImageRefused, ImageBuildFailed, MirrorError: it cannot be built.
+        """
+        with watch.stage("image"):
+            try:
+                overlay = Overlay(ca_pem.encode(), _git_config(source.repo))
+            except ValueError as error:
+                raise _misconfigured(error) from None
+            folder = self.scratch / f"context-{new_id()}"
+            try:
+                if not await source.mirror.export_tree(source.head.commit, CONTAINER_FOLDER, folder):
+                    raise _missing(f"{CONTAINER_FOLDER}/Dockerfile", source.head.branch)
+                return await ensure_image(
+                    self.podman,
+                    folder,
+                    overlay=overlay,
+                    installation=self.installation,
+                    repo=source.repo_id,
+                    base_image=source.server.sandbox.base_image,
+                    network=source.server.sandbox.build_network,
+                )
+            finally:
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    async def workspace(self, source: Source, folders: ConversationFolders, watch: Stopwatch) -> None:
+        """A full copy for a new conversation; the host runs no git in a used one (field notes 40)."""
         with watch.stage("workspace"):
-            if not await asyncio.to_thread(target.exists, follow_symlinks=False):
-                await create_workspace(mirror, head, target, url)
+            if not folders.workspace.exists(follow_symlinks=False):
+                await create_workspace(source.mirror, source.head, folders.workspace, source.repo.git.url)
 
     async def agent(self, version: str, watch: Stopwatch) -> Path:
         """The agent's program."""
@@ -146,21 +173,36 @@ class Preparer:
 
         Raises:
             TaskFailure: one of them is gone.
+            BusUnavailable: the object store does not answer.
         """
         with watch.stage("inbox"):
-            await folders.make_ready(self.podman)
-            files = []
-            for ref in attachments:
-                try:
-                    data = await self.bus.get_blob(ref)
-                except LookupError as error:
-                    raise TaskFailure(
-                        f"attachment: {error}",
-                        f"An attachment could not be read ({error}). Nothing was run. Please send it again.",
-                    ) from None
-                files.append(InboxFile(ref.name, data, ref.media_type))
+            files = [InboxFile(ref.name, await self._blob(ref), ref.media_type) for ref in attachments]
             entries = await asyncio.to_thread(fill_inbox, folders.inbox, files)
             return tuple(entry.file for entry in entries)
+
+    async def _blob(self, ref: BlobRef) -> bytes:
+        try:
+            return await patiently(lambda: self.bus.get_blob(ref), BLOB_SECONDS)
+        except LookupError as error:
+            raise TaskFailure(
+                f"attachment: {error}",
+                f"An attachment could not be read ({error}). Nothing was run. Please send it again.",
+            ) from None
+
+
+def _missing(file: str, branch: str) -> TaskFailure:
+    return TaskFailure(
+        f"{file} is missing",
+        f"`{file}` is missing on the default branch ({branch}), so nothing was run. "
+        "Add it (see docs/repository.md), merge, and reply in this thread.",
+    )
+
+
+def _misconfigured(error: ValueError) -> TaskFailure:
+    return TaskFailure(
+        f"configuration: {error}",
+        f"The repository is not configured well, so nothing was run: {error}. Please tell the operator.",
+    )
 
 
 def _git_config(repo: RepoConfig) -> str:
@@ -169,15 +211,3 @@ def _git_config(repo: RepoConfig) -> str:
         scheme, _, rest = repo.git.url.partition("://")
         variables[f"{scheme}://{rest.partition('/')[0]}"] = (repo.git.username, repo.git.push_credential)
     return git_config(credential_variables=variables, user_name="Airut", user_email=repo.address)
-
-
-@asynccontextmanager
-async def beside[T](work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
-    """Run `work` while the block goes on; it is cancelled when the block fails."""
-    task = asyncio.get_running_loop().create_task(work)
-    try:
-        yield task
-    except BaseException:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        raise

@@ -3,11 +3,13 @@
 import asyncio
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
-from airut_common.bus import Bus, BusUnavailable
-from airut_common.contracts.v1 import Reply, TaskState, TaskStateChanged, subjects, utc_now
+from airut_common.bus import Bus, BusUnavailable, MessageTooLarge
+from airut_common.contracts.v1 import Reply, TaskState, subjects
 from airut_orchestrator.database.store import Store
 from airut_orchestrator.events import TaskEvents
+from airut_orchestrator.replies import shortened
 
 PUBLISH_SECONDS = 30.0
 RETRY_SECONDS = 1.0
@@ -16,7 +18,7 @@ log = structlog.get_logger()
 
 
 class ReplyRelay:
-    """Publishes finished replies, the oldest first."""
+    """Publishes finished replies, the oldest task's first."""
 
     def __init__(self, bus: Bus, store: Store, events: TaskEvents) -> None:
         self._bus = bus
@@ -36,7 +38,7 @@ class ReplyRelay:
             self._wake.clear()
             try:
                 await self.publish_waiting()
-            except BusUnavailable as error:
+            except (BusUnavailable, SQLAlchemyError) as error:
                 log.warning("reply_waits", reason=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
                 self._wake.set()
@@ -46,28 +48,28 @@ class ReplyRelay:
 
         Raises:
             BusUnavailable: the rest waits.
+            SQLAlchemyError: the database cannot be read or written; a reply may be published again, under the same id.
         """
-        for reply in await self._store.unpublished():
-            subject = subjects.reply(reply.channel, reply.repo)
+        for outgoing in await self._store.unpublished():
+            state = final_state(outgoing.reply)
+            await self._publish(outgoing.reply)
+            # Before the mark: a death in between repeats both, a death after it would lose the event.
+            await self._events.finished(outgoing.reply, state, outgoing.reason)
+            await self._store.published(outgoing.reply.id, state)
+            log.info("reply_published", task=outgoing.reply.id, outcome=outgoing.reply.outcome)
+
+    async def _publish(self, reply: Reply) -> None:
+        subject = subjects.reply(reply.channel, reply.repo)
+        try:
             await self._bus.publish(subject, reply, msg_id=reply.id, timeout_seconds=PUBLISH_SECONDS)
-            state = final_state(reply)
-            await self._store.published(reply.id, state)
-            self._events.publish(_finished(reply, state))
+        except MessageTooLarge as error:
+            # An operator's own bus may take less than ours. One reply must not stop all others.
+            log.warning("reply_shortened", task=reply.id, reason=str(error))
+            await self._bus.publish(
+                subject, shortened(reply), msg_id=reply.id, timeout_seconds=PUBLISH_SECONDS
+            )
 
 
 def final_state(reply: Reply) -> TaskState:
     """The state that an outcome leaves a task in."""
     return "failed" if reply.outcome == "refused" else reply.outcome
-
-
-def _finished(reply: Reply, state: TaskState) -> TaskStateChanged:
-    return TaskStateChanged(
-        repo=reply.repo,
-        task=reply.id,
-        conversation=reply.conversation,
-        at=utc_now(),
-        state=state,
-        outcome=reply.outcome,
-        usage=reply.usage,
-        reason=None if reply.outcome == "done" else reply.text.splitlines()[0][:300],
-    )

@@ -1,7 +1,7 @@
 """Network sessions of running sandboxes: opened, closed, and given back after the egress-proxy was restarted."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
@@ -17,10 +17,11 @@ from airut_sandbox.errors import AttachFailed
 
 OPEN_SECONDS = 20.0
 """How long a task waits for an egress-proxy that is away; it restarts within seconds."""
+ATTACH_SECONDS = 10.0
 ASK_SECONDS = 5.0
 CLOSE_SECONDS = 5.0
 RETRY_SECONDS = 0.25
-REATTACH_TRIES = 40
+SLOWEST_RETRY_SECONDS = 5.0
 EGRESS_PROXY = "egress-proxy"
 
 log = structlog.get_logger()
@@ -30,8 +31,75 @@ class Attachable(Protocol):
     """The part of a sandbox that takes a network."""
 
     async def attach_network(self, socket: Path, token: str) -> None:
-        """Give its listeners to the egress-proxy."""
+        """Give its listeners to the egress-proxy.
+
+        Raises:
+            AttachFailed: with the reason.
+        """
         ...
+
+
+class Session:
+    """The network of one sandbox, from before it exists until it is gone."""
+
+    def __init__(self, sessions: "EgressSessions", request: OpenSession, opened: SessionOpened) -> None:
+        self.opened = opened
+        self._sessions = sessions
+        self._request = request
+        self._sandbox: Attachable | None = None
+        self._closed = False
+        self._totals: SessionClosed | None = None
+        self._attaching = asyncio.Lock()
+
+    async def attach(self, sandbox: Attachable) -> None:
+        """Give the sandbox its network; from now on it is given back whenever the egress-proxy returns.
+
+        Raises:
+            AttachFailed: with the reason; the sandbox has no network.
+            TaskFailure: the egress-proxy went away meanwhile, and stayed away.
+        """
+        self._sandbox = sandbox
+        loop = asyncio.get_running_loop()
+        end = loop.time() + ATTACH_SECONDS
+        async with self._attaching:
+            while True:
+                try:
+                    await self._hand_over(sandbox)
+                except AttachFailed as error:
+                    if loop.time() > end:
+                        raise
+                    # Its tokens die with it: a proxy restarted since the session was opened has to be asked anew.
+                    log.info("attach_again", sandbox=self._request.sandbox, reason=str(error))
+                    await asyncio.sleep(RETRY_SECONDS)
+                    self.opened = await self._sessions.ask_open(self._request)
+                else:
+                    return
+
+    async def give_back(self) -> None:
+        """The egress-proxy is a new one: open the session there and attach the sandbox, until it works."""
+        delay = RETRY_SECONDS
+        async with self._attaching:
+            while self._sandbox is not None and not self._closed:
+                try:
+                    self.opened = await self._sessions.ask_open(self._request)
+                    await self._hand_over(self._sandbox)
+                except (TaskFailure, AttachFailed) as error:
+                    log.warning("reattach_failed", sandbox=self._request.sandbox, reason=str(error))
+                    await asyncio.sleep(delay)
+                    delay = min(delay * 2, SLOWEST_RETRY_SECONDS)
+                else:
+                    log.info("reattached", sandbox=self._request.sandbox)
+                    return
+
+    async def close(self) -> SessionClosed | None:
+        """Cut every connection; the surrogates are worth nothing any more. Totals, as far as they can be had."""
+        if not self._closed:
+            self._closed = True
+            self._totals = await self._sessions.ask_close(self._request.sandbox)
+        return self._totals
+
+    async def _hand_over(self, sandbox: Attachable) -> None:
+        await sandbox.attach_network(Path(self.opened.attach_socket), self.opened.attach_token)
 
 
 class EgressSessions:
@@ -41,102 +109,113 @@ class EgressSessions:
         self._bus = bus
         self._open_subject = egress_service(host, "open")
         self._close_subject = egress_service(host, "close")
-        self._attached: dict[str, tuple[OpenSession, Attachable]] = {}
+        self._sessions: dict[str, Session] = {}
+        self._owed: set[str] = set()
+        self._owes = asyncio.Event()
 
     @asynccontextmanager
-    async def session(self, request: OpenSession) -> AsyncIterator[SessionOpened]:
-        """Open a session and close it at the end, whatever happens.
+    async def session(self, request: OpenSession) -> AsyncIterator[Session]:
+        """Open a session; closed at the end, whatever happens.
 
         Raises:
             TaskFailure: the egress-proxy refused it, or was away for too long.
         """
-        opened = await self._open(request)
+        session = Session(self, request, await self.ask_open(request))
+        self._sessions[request.sandbox] = session
         try:
-            yield opened
+            yield session
         finally:
-            self._attached.pop(request.sandbox, None)
-            await asyncio.shield(self._close(request.sandbox))
-
-    async def attach(self, request: OpenSession, opened: SessionOpened, sandbox: Attachable) -> None:
-        """Give the sandbox its network, and give it back whenever the egress-proxy returns.
-
-        Raises:
-            AttachFailed: with the reason; the sandbox has no network.
-        """
-        await sandbox.attach_network(Path(opened.attach_socket), opened.attach_token)
-        self._attached[request.sandbox] = (request, sandbox)
+            del self._sessions[request.sandbox]
+            await asyncio.shield(session.close())
 
     async def follow_restarts(self) -> None:
-        """Re-open and re-attach all sessions whenever the egress-proxy says anew that it is ready."""
+        """Give all sandboxes their network back whenever the egress-proxy says anew that it is ready."""
         known: bytes | None = None
-        async for entry in self._bus.kv_watch(STATUS_BUCKET, EGRESS_PROXY):
-            if entry is None or not entry.value or entry.value == known:
-                continue
-            if known is not None or self._attached:
-                log.info("egress_proxy_returned", sandboxes=len(self._attached))
-                await asyncio.gather(*(self._give_back(*item) for item in list(self._attached.items())))
-            known = entry.value
+        giving: dict[str, asyncio.Task[None]] = {}
+        async with asyncio.TaskGroup() as group:
+            async for entry in self._bus.kv_watch(STATUS_BUCKET, EGRESS_PROXY):
+                if entry is None or not entry.value or entry.value == known:
+                    continue
+                known = entry.value
+                for sandbox, session in self._sessions.items():
+                    # One that still tries talks to whoever answers, but this one certainly does.
+                    if (earlier := giving.pop(sandbox, None)) is not None:
+                        earlier.cancel()
+                    giving[sandbox] = group.create_task(session.give_back(), name=f"give-back-{sandbox[:8]}")
+                giving = {name: task for name, task in giving.items() if not task.done()}
 
-    async def _give_back(self, sandbox_id: str, held: tuple[OpenSession, Attachable]) -> None:
-        request, sandbox = held
-        for _ in range(REATTACH_TRIES):
-            if sandbox_id not in self._attached:
-                return  # the task ended meanwhile
+    def close_later(self, sandbox: str) -> None:
+        """Close the session of a sandbox that is gone, as soon as the egress-proxy can be reached."""
+        self._owed.add(sandbox)
+        self._owes.set()
+
+    async def close_owed(self) -> None:
+        """Until cancelled: close what `close_later` was told. A session that stays open holds a namespace open."""
+        while True:
+            await self._owes.wait()
+            self._owes.clear()
+            owed, self._owed = self._owed, set()
+            for sandbox in owed:
+                await self.ask_close(sandbox)
+            if self._owed:
+                await asyncio.sleep(SLOWEST_RETRY_SECONDS)
+
+    async def ask_open(self, request: OpenSession) -> SessionOpened:
+        """Ask for a session, patiently.
+
+        Raises:
+            TaskFailure: refused, or nobody answered for too long.
+        """
+        end = asyncio.get_running_loop().time() + OPEN_SECONDS
+        while True:
             try:
-                opened = await self._open(request)
-                await sandbox.attach_network(Path(opened.attach_socket), opened.attach_token)
-            except (TaskFailure, AttachFailed) as error:
-                log.warning("reattach_failed", sandbox=sandbox_id, reason=str(error))
+                answer = await self._bus.request(
+                    self._open_subject, request, SessionOpened, timeout_seconds=ASK_SECONDS
+                )
+            except BusUnavailable as error:
+                if asyncio.get_running_loop().time() > end:
+                    raise _unavailable(error) from error
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                log.info("reattached", sandbox=sandbox_id)
-                return
+                if isinstance(answer, Refused):
+                    raise _refusal(answer)
+                return answer
 
-    async def _open(self, request: OpenSession) -> SessionOpened:
-        answer = await _patiently(
-            lambda: self._bus.request(self._open_subject, request, SessionOpened, timeout_seconds=ASK_SECONDS)
-        )
-        if isinstance(answer, Refused):
-            raise _refusal(answer)
-        return answer
-
-    async def _close(self, sandbox: str) -> SessionClosed | None:
+    async def ask_close(self, sandbox: str) -> SessionClosed | None:
+        """Ask for a session's end; None when nobody answered."""
         question = CloseSession(sandbox=sandbox)
         try:
             answer = await self._bus.request(
                 self._close_subject, question, SessionClosed, timeout_seconds=CLOSE_SECONDS
             )
         except BusUnavailable as error:
-            # The proxy reaps sessions whose sandbox is gone; nothing is lost but its totals.
             log.info("session_not_closed", sandbox=sandbox, reason=str(error))
+            self.close_later(sandbox)
             return None
         return answer if isinstance(answer, SessionClosed) else None
 
 
-async def _patiently[T](ask: Callable[[], Awaitable[T]]) -> T:
-    deadline = asyncio.get_running_loop().time() + OPEN_SECONDS
-    while True:
-        try:
-            return await ask()
-        except BusUnavailable as error:
-            if asyncio.get_running_loop().time() > deadline:
-                raise TaskFailure(
-                    f"network: {error}",
-                    "The network of sandboxes (the egress-proxy) is not available, and nothing runs without it. "
-                    "Nothing was run. Reply in this thread to try again.",
-                ) from error
-            await asyncio.sleep(RETRY_SECONDS)
+def _unavailable(error: BusUnavailable) -> TaskFailure:
+    return TaskFailure(
+        f"network: {error}",
+        "The network of sandboxes (the egress-proxy) is not available, and nothing runs without it. "
+        "Nothing was run. Reply in this thread to try again.",
+        "failed",
+    )
 
 
 def _refusal(answer: Refused) -> TaskFailure:
+    reason = f"network: {answer.text.splitlines()[0] if answer.text else answer.code}"
     match answer.code:
         case "invalid_policy":
             text = (
                 "The network policy on the default branch does not validate, so nothing was run:\n\n"
                 f"```\n{answer.text}\n```\n\nMend it, merge, and reply in this thread."
             )
-        case "missing_secret":
-            text = f"A credential of this repository has no value yet, so nothing was run: {answer.text}"
-        case _:
-            text = f"The sandbox was refused its network, so nothing was run: {answer.text}"
-    return TaskFailure(f"network: {answer.text.splitlines()[0] if answer.text else answer.code}", text)
+            return TaskFailure(reason, text)
+        case "missing_secret" | "unusable_credential":
+            text = f"A credential of this repository cannot be used, so nothing was run: {answer.text}"
+            return TaskFailure(reason, text)
+    return TaskFailure(
+        reason, f"The sandbox was refused its network, so nothing was run: {answer.text}", "failed"
+    )

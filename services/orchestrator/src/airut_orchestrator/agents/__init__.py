@@ -28,6 +28,8 @@ class Line:
     said: tuple[Said, ...] = ()
     session: str | None = None
     """The agent's own session id, checked: hexadecimal digits and dashes only."""
+    session_lost: bool = False
+    """The session that was to be resumed is not there: nothing was done, and a new one has to begin."""
     result: str | None = None
     """The final answer, when this line is it."""
     failed: bool = False
@@ -46,7 +48,11 @@ class Agent(Protocol):
     """What the runner needs to know of an agent."""
 
     def launch(self, *, resume: str | None, model: str | None) -> Launch:
-        """The command; the prompt comes on standard input. `resume` continues an earlier session."""
+        """The command; the prompt comes on standard input. `resume` continues an earlier session.
+
+        Raises:
+            ValueError: no model can have that name.
+        """
         ...
 
     def read_line(self, line: bytes) -> Line:

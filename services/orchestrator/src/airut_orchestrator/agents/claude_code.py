@@ -15,6 +15,10 @@ from airut_orchestrator.agents import Launch, Line, Said
 PROGRAM: Final = "/opt/airut/agent/claude"
 CONFIG_FOLDER: Final = "/agent"
 _SESSION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+#: Names of models, aliases such as `opus[1m]`, and other providers' ids (`us.anthropic.claude-x-v1:0`, ARNs). They come
+#: from whoever wrote the mail, and must never look like an option.
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,199}")
+_SESSION_LOST: Final = "No conversation found with session ID"
 _UNKNOWN_BYTES: Final = 4096
 
 
@@ -23,6 +27,8 @@ class ClaudeCode:
 
     def launch(self, *, resume: str | None, model: str | None) -> Launch:
         """See `Agent.launch`."""
+        if model is not None and not _MODEL.fullmatch(model):
+            raise ValueError(f"no model can be called {model!r}")
         argv = [
             PROGRAM,
             "-p",
@@ -128,11 +134,13 @@ def _content_text(content: object) -> str:
 
 def _result(message: Mapping[str, Any]) -> Line:
     failed = message.get("is_error") is True or message.get("subtype") not in (None, "success")
-    text = _text(message.get("result")) or ("; ".join(_texts(message.get("errors"))) if failed else "")
+    errors = _texts(message.get("errors"))
+    text = _text(message.get("result")) or ("; ".join(errors) if failed else "")
     return Line(
         said=(Said("result", text, is_error=failed),),
         session=_session(message),
         result=text,
+        session_lost=failed and any(error.startswith(_SESSION_LOST) for error in errors),
         failed=failed,
         usage=_usage(message),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -46,6 +46,9 @@ def _migrate(path: Path) -> None:
 def _set_pragmas(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        # The driver's own idea of when a transaction begins is after the first SELECT: what was looked at could have
+        # changed by the time of the write. See SQLAlchemy's "Serializable isolation / Savepoints" for SQLite.
+        connection.isolation_level = None
         cursor = connection.cursor()
         for pragma in (
             "journal_mode = WAL",
@@ -56,3 +59,9 @@ def _set_pragmas(engine: Engine) -> None:
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        # At once for writing: a transaction that reads first and then wants to write is refused without any wait
+        # when another one wrote in between.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -37,6 +37,8 @@ class Conversation(Base):
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     repo: Mapped[str] = mapped_column(String(40))
     agent_session: Mapped[str | None] = mapped_column(String(64))
+    host: Mapped[str | None] = mapped_column(String(40))
+    """Where its workspace lies; None before its first task."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime())
     last_activity_at: Mapped[datetime] = mapped_column(UtcDateTime())
 
@@ -59,6 +61,11 @@ class Task(Base):
     request: Mapped[str] = mapped_column(Text)
     """The `TaskRequest` as JSON."""
     reason: Mapped[str | None] = mapped_column(Text)
+    sandbox: Mapped[str | None] = mapped_column(String(64))
+    """Of the try that is under way, or was the last one."""
+    leased_by: Mapped[str | None] = mapped_column(String(40))
+    """The host that works on it."""
+    leased_until: Mapped[datetime | None] = mapped_column(UtcDateTime())
     claimed_at: Mapped[datetime] = mapped_column(UtcDateTime())
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
 

@@ -1,19 +1,18 @@
 """Every question and every change, each one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal
+from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from airut_common.contracts.v1 import FINAL_STATES, Reply, TaskRequest, TaskState, new_id, utc_now
 from airut_orchestrator.database.schema import Conversation, OutgoingReply, Task
 
-BUSY: Sequence[TaskState] = ("preparing", "running")
-"""States in which a task holds its conversation. A finished one that only waits to be published does not: replies
-are published in order of arrival."""
+#: Under way: leased by a host. A reply that waits for the bus holds its conversation up no longer.
+ACTIVE: Sequence[TaskState] = ("preparing", "running")
+LEASE = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,9 @@ class QueuedTask:
     conversation: str
     agent_session: str | None
     attempts: int
-    """How often it was begun before."""
+    """How often it was begun, this time included."""
+    sandbox: str | None
+    """Of the last try."""
     claimed_at: datetime
 
     @property
@@ -32,87 +33,118 @@ class QueuedTask:
         """The task's id, which is the request's."""
         return self.request.id
 
+    @property
+    def began_anew(self) -> bool:
+        """Whether it named a conversation that is not known here, or not of this repository."""
+        return self.request.conversation not in {None, self.conversation}
+
 
 @dataclass(frozen=True)
-class Added:
-    """What claiming a request did."""
+class Outgoing:
+    """A reply that the bus has not acknowledged."""
 
-    conversation: str
-    is_new: bool
-    """False: this request was known already."""
+    reply: Reply
+    reason: str | None
+    """One line: why the task failed."""
 
 
 class Store:
-    """The orchestrator's memory."""
+    """The memory of the orchestrator on one host."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, host: str = "local") -> None:
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
+        self._host = host
 
-    async def add(self, request: TaskRequest) -> Added:
+    async def add(self, request: TaskRequest) -> QueuedTask | None:
         """Commit a request as a queued task. A known id changes nothing; a conversation that is unknown, or of another
-        repository, is not joined: a new one begins."""
+        repository, is not joined: a new one begins.
+
+        Answers the task while it waits in the queue, None when it has left it already.
+        """
         async with self._sessions.begin() as session:
-            known = await session.scalar(select(Task).where(Task.id == request.id))
-            if known is not None:
-                return Added(known.conversation, is_new=False)
-            conversation = await self._conversation(session, request)
-            session.add(
-                Task(
+            task = await session.scalar(select(Task).where(Task.id == request.id))
+            if task is None:
+                conversation = await _conversation(session, request)
+                task = Task(
                     id=request.id,
-                    conversation=conversation,
+                    conversation=conversation.id,
                     repo=request.repo,
                     state="queued",
                     attempts=0,
                     request=request.model_dump_json(),
                     claimed_at=utc_now(),
                 )
-            )
-            return Added(conversation, is_new=True)
-
-    async def _conversation(self, session: AsyncSession, request: TaskRequest) -> str:
-        now = utc_now()
-        found = await session.get(Conversation, request.conversation) if request.conversation else None
-        if found is not None and found.repo == request.repo:
-            found.last_activity_at = now
-            return found.id
-        fresh = Conversation(id=new_id(), repo=request.repo, created_at=now, last_activity_at=now)
-        session.add(fresh)
-        await session.flush()
-        return fresh.id
+                session.add(task)
+                await session.flush()
+            else:
+                conversation = await session.get_one(Conversation, task.conversation)
+            return _queued(task, conversation) if task.state == "queued" else None
 
     async def begin_next(self) -> QueuedTask | None:
-        """Take the oldest queued task whose conversation has nothing under way, and count the attempt."""
+        """Lease the oldest queued task whose conversation has nothing under way and lies on no other host."""
         async with self._sessions.begin() as session:
-            busy = select(Task.conversation).where(Task.state.in_(BUSY))
-            task = await session.scalar(
-                select(Task)
+            busy = select(Task.conversation).where(Task.state.in_(ACTIVE))
+            found = await session.execute(
+                select(Task, Conversation)
+                .join(Conversation, Conversation.id == Task.conversation)
                 .where(Task.state == "queued", Task.conversation.not_in(busy))
+                .where(or_(Conversation.host.is_(None), Conversation.host == self._host))
                 .order_by(Task.position)
                 .limit(1)
             )
-            if task is None:
+            row = found.one_or_none()
+            if row is None:
                 return None
-            task.state = "preparing"
+            task, conversation = row
+            conversation.host = self._host
+            task.state, task.sandbox = "preparing", new_id()
             task.attempts += 1
-            conversation = await session.get_one(Conversation, task.conversation)
-            return QueuedTask(
-                request=TaskRequest.model_validate_json(task.request),
-                conversation=conversation.id,
-                agent_session=conversation.agent_session,
-                attempts=task.attempts - 1,
-                claimed_at=task.claimed_at,
+            task.leased_by, task.leased_until = self._host, utc_now() + LEASE
+            return _queued(task, conversation)
+
+    async def renew(self, tasks: Collection[str]) -> None:
+        """Keep the leases of tasks that are being worked on."""
+        async with self._sessions.begin() as session:
+            await session.execute(
+                update(Task)
+                .where(Task.id.in_(tasks), Task.state.in_(ACTIVE), Task.leased_by == self._host)
+                .values(leased_until=utc_now() + LEASE)
             )
 
-    async def enter(self, task: str, state: Literal["preparing", "running"]) -> None:
-        """Note how far a task has come."""
-        await self._update(task, state=state)
+    async def release_all(self) -> None:
+        """End every lease of this host. At start, when it is certain that no other process of it lives."""
+        async with self._sessions.begin() as session:
+            mine = or_(Task.leased_by == self._host, Task.leased_by.is_(None))
+            await session.execute(
+                update(Task).where(Task.state.in_(ACTIVE), mine).values(leased_until=utc_now())
+            )
+
+    async def abandoned(self) -> list[QueuedTask]:
+        """Tasks of this host that are under way by their state, but whose lease has ended: nobody works on them."""
+        async with self._sessions() as session:
+            mine = or_(Task.leased_by == self._host, Task.leased_by.is_(None))
+            rows = await session.execute(
+                select(Task, Conversation)
+                .join(Conversation, Conversation.id == Task.conversation)
+                .where(Task.state.in_(ACTIVE), mine, Task.leased_until <= utc_now())
+                .order_by(Task.position)
+            )
+            return [_queued(task, conversation) for task, conversation in rows]
+
+    async def enter_running(self, task: str, sandbox: str) -> None:
+        """The agent's process is about to start in this sandbox."""
+        await self._update(task, state="running", sandbox=sandbox)
+
+    async def requeue(self, task: str) -> None:
+        """Try an abandoned task again; the attempt counts."""
+        await self._update(task, state="queued", leased_by=None, leased_until=None)
 
     async def put_back(self, task: str) -> None:
         """The orchestrator stops: the task waits for the next start, and this attempt does not count."""
         async with self._sessions.begin() as session:
             found = await session.scalar(select(Task).where(Task.id == task))
-            if found is not None and found.state in BUSY:
-                found.state = "queued"
+            if found is not None and found.state in ACTIVE:
+                found.state, found.leased_by, found.leased_until = "queued", None, None
                 found.attempts -= 1
 
     async def remember_session(self, conversation: str, agent_session: str) -> None:
@@ -124,28 +156,30 @@ class Store:
                 .values(agent_session=agent_session)
             )
 
-    async def finish(self, reply: Reply, reason: str | None) -> None:
-        """Result and reply in one transaction. A task that has its reply already keeps it."""
+    async def finish(self, reply: Reply, reason: str | None, agent_session: str | None = None) -> None:
+        """Result and reply in one transaction. A task that has its reply already keeps it. `agent_session` None
+        keeps the one that is known."""
         async with self._sessions.begin() as session:
-            found = await session.scalar(select(Task).where(Task.id == reply.id))
-            if found is None or found.state in FINAL_STATES or found.state == "replying":
+            task = await session.scalar(select(Task).where(Task.id == reply.id))
+            if task is None or task.state in FINAL_STATES or task.state == "replying":
                 return
-            found.state = "replying"
-            found.reason = reason
+            task.state, task.reason = "replying", reason
+            task.leased_by, task.leased_until = None, None
             session.add(OutgoingReply(task=reply.id, reply=reply.model_dump_json()))
-            conversation = await session.get_one(Conversation, found.conversation)
+            conversation = await session.get_one(Conversation, task.conversation)
             conversation.last_activity_at = utc_now()
+            conversation.agent_session = agent_session or conversation.agent_session
 
-    async def unpublished(self) -> list[Reply]:
-        """Replies that the bus has not acknowledged yet, oldest first."""
+    async def unpublished(self) -> list[Outgoing]:
+        """Replies that the bus has not acknowledged yet, in the order of their tasks."""
         async with self._sessions() as session:
-            rows = await session.scalars(
-                select(OutgoingReply)
+            rows = await session.execute(
+                select(OutgoingReply.reply, Task.reason)
                 .join(Task, Task.id == OutgoingReply.task)
                 .where(OutgoingReply.published_at.is_(None))
                 .order_by(Task.position)
             )
-            return [Reply.model_validate_json(row.reply) for row in rows]
+            return [Outgoing(Reply.model_validate_json(reply), reason) for reply, reason in rows]
 
     async def published(self, task: str, state: TaskState) -> None:
         """The bus has the reply: the task has reached its final state."""
@@ -156,30 +190,6 @@ class Store:
             )
             await session.execute(update(Task).where(Task.id == task).values(state=state, finished_at=now))
 
-    async def interrupted(self) -> list[QueuedTask]:
-        """At start: tasks that were under way when the last orchestrator died, without a reply yet."""
-        async with self._sessions() as session:
-            rows = await session.execute(
-                select(Task, Conversation)
-                .join(Conversation, Conversation.id == Task.conversation)
-                .where(Task.state.in_(BUSY))
-                .order_by(Task.position)
-            )
-            return [
-                QueuedTask(
-                    request=TaskRequest.model_validate_json(task.request),
-                    conversation=conversation.id,
-                    agent_session=conversation.agent_session,
-                    attempts=task.attempts,
-                    claimed_at=task.claimed_at,
-                )
-                for task, conversation in rows
-            ]
-
-    async def requeue(self, task: str) -> None:
-        """Try an interrupted task again; the attempt counts."""
-        await self._update(task, state="queued")
-
     async def state(self, task: str) -> str | None:
         """A task's state; None when it is unknown."""
         async with self._sessions() as session:
@@ -187,4 +197,29 @@ class Store:
 
     async def _update(self, task: str, **values: object) -> None:
         async with self._sessions.begin() as session:
-            await session.execute(update(Task).where(Task.id == task).values(**values))
+            await session.execute(
+                update(Task).where(Task.id == task, Task.state.in_(ACTIVE)).values(**values)
+            )
+
+
+async def _conversation(session: AsyncSession, request: TaskRequest) -> Conversation:
+    now = utc_now()
+    found = await session.get(Conversation, request.conversation) if request.conversation else None
+    if found is not None and found.repo == request.repo:
+        found.last_activity_at = now
+        return found
+    fresh = Conversation(id=new_id(), repo=request.repo, created_at=now, last_activity_at=now)
+    session.add(fresh)
+    await session.flush()
+    return fresh
+
+
+def _queued(task: Task, conversation: Conversation) -> QueuedTask:
+    return QueuedTask(
+        request=TaskRequest.model_validate_json(task.request),
+        conversation=conversation.id,
+        agent_session=conversation.agent_session,
+        attempts=task.attempts,
+        sandbox=task.sandbox,
+        claimed_at=task.claimed_at,
+    )

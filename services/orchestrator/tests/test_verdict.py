@@ -3,8 +3,8 @@ import json
 import pytest
 
 from airut_orchestrator.agents.claude_code import ClaudeCode
-from airut_orchestrator.runner import judge
 from airut_orchestrator.transcript import Transcript
+from airut_orchestrator.verdict import judge
 from airut_sandbox.container import Exit
 
 
@@ -36,6 +36,7 @@ FAILED = json.dumps({"type": "result", "subtype": "error_x", "is_error": True, "
         (ended(1, stderr=b"x"), [], "failed", "without an answer (exit code 1)"),
         (ended(0), [b"garbage", b"more"], "failed", "could not be understood"),
         (ended(143, timed_out=True), [TEXT], "timed_out", "did not finish within 10 min"),
+        (ended(143, timed_out=True), [TEXT, DONE], "done", "all done"),
         (ended(137, oom_killed=True), [TEXT], "failed", "more memory"),
         (
             ended(0),

@@ -1,0 +1,51 @@
+import asyncio
+from contextlib import suppress
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from airut_common.bus import Bus, Retry
+from airut_common.bus.topology import ORCHESTRATOR_TASKS, TASKS
+from airut_common.contracts.v1 import TaskRequest, subjects
+from airut_common.testing.builders import task_request
+from airut_orchestrator.claim import Claim
+from airut_orchestrator.database.store import Store
+from airut_orchestrator.events import TaskEvents
+
+from .conftest import recorded
+
+
+async def test_what_is_acknowledged_is_committed_and_told(bus: Bus, store: Store) -> None:
+    claimed = asyncio.Event()
+    claim = Claim(store, TaskEvents(bus), claimed.set)
+    request = task_request()
+    await bus.publish(subjects.task_requested(request.repo), request, msg_id=request.id)
+    consuming = asyncio.create_task(bus.consume(ORCHESTRATOR_TASKS, TaskRequest, claim))
+    async with asyncio.timeout(10):
+        await claimed.wait()
+        while await bus.stream_size(TASKS.name):
+            await asyncio.sleep(0.02)
+    consuming.cancel()
+    with suppress(asyncio.CancelledError):
+        await consuming
+    assert (await store.begin_next()).request == request
+    assert [(event.task, event.state) for event in await recorded(bus, 1)] == [(request.id, "queued")]
+
+
+async def test_row_54_a_second_delivery_is_acknowledged_and_changes_nothing(bus: Bus, store: Store) -> None:
+    claim = Claim(store, TaskEvents(bus), lambda: None)
+    request = task_request()
+    await claim(request)
+    await store.begin_next()
+    await claim(request)
+    assert await store.begin_next() is None
+
+
+async def test_nothing_is_acknowledged_while_the_database_fails(bus: Bus) -> None:
+    class Broken:
+        async def add(self, request: TaskRequest) -> None:
+            raise OperationalError("INSERT", {}, Exception("database or disk is full"))
+
+    claim = Claim(Broken(), TaskEvents(bus), lambda: pytest.fail("nothing was claimed"))  # type: ignore[arg-type]
+    with pytest.raises(Retry):
+        await claim(task_request())
