@@ -92,6 +92,8 @@ class SandboxListener:
         if obstacle:
             self._reset(writer, destination, obstacle)
             return None
+        # asyncio does it only for sockets that say which protocol they speak, and ours were handed over.
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return SandboxConnection(
             reader, writer, session=self._session, destination=destination, means=self._means
         )

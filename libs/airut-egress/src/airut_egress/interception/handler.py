@@ -199,6 +199,10 @@ class SandboxConnection(LiveConnectionHandler):
             await self.server_event(events.HookCompleted(hook))
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
+        """As `run_hook`, for those that mitmproxy makes tasks of."""
+        self.run_hook(hook)
+
+    def run_hook(self, hook: commands.StartHook) -> None:
         """Hand a hook to its addon.
 
         Raises:

@@ -3,6 +3,7 @@
 from typing import Final, Protocol, cast
 
 from mitmproxy.http import HTTPFlow
+from mitmproxy.proxy.commands import StartHook
 
 from airut_egress.exchange import Exchange
 from airut_egress.session import Session
@@ -42,6 +43,9 @@ class ClientPort(Protocol):
 
     def refuse(self, obstacle: str, *, asked: str = "", farewell: bytes = b"") -> None:
         """Record that this connection was denied and end it."""
+
+    def run_hook(self, hook: StartHook) -> None:
+        """Hand a hook to its addon; what the addon raises goes through."""
 
     def abort(self, reason: str) -> None:
         """Cut it at once."""

@@ -82,6 +82,7 @@ class Sandbox:
         """A socket whose connection to `self.address` will look as if it went there."""
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         sock.setblocking(False)  # noqa: FBT003
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.bind(("127.0.0.1", 0))
         literal = name_or_address.replace(".", "").isdigit()
         address = name_or_address if literal else str(self.session.names.address_for(name_or_address))
