@@ -1,10 +1,12 @@
 """Each identity can do its job, and nothing else: shown on a server with these permissions in force."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import nkeys
 import pytest
+import pytest_asyncio
 
 from airut_common.bus import Bus, BusUnavailable, Endpoint, open_bus
 from airut_common.bus.permissions import PERMISSIONS
@@ -30,6 +32,7 @@ from airut_common.sealed import ServiceKey, seal, sealed_key, store_sealed, watc
 from airut_common.testing.builders import reply, task_request
 
 LIMIT = 20
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 class Installation:
@@ -40,8 +43,10 @@ class Installation:
         return open_bus(self.server.url, name=identity, nkey_seed_file=self.folder / f"{identity}.nk")
 
 
-@pytest.fixture
-async def installation(tmp_path) -> AsyncIterator[Installation]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
+    """One server for all tests of this file: none of them changes what another one sees."""
+    tmp_path = tmp_path_factory.mktemp("permissions")
     public = {}
     for index, identity in enumerate(PERMISSIONS):
         seed = nkeys.encode_seed(bytes([index + 1]) * 32, nkeys.PREFIX_BYTE_USER)
@@ -122,10 +127,11 @@ async def test_the_way_of_a_task_through_the_services(installation: Installation
 
 async def test_a_handler_may_refuse_for_good(installation: Installation) -> None:
     async with installation.connect("orchestrator") as orchestrator, installation.connect("admin") as admin:
+        before = await admin.stream_size("AIRUT_DEAD")
         await admin._js.publish("airut.v1.task.requested.demo", b"garbage")
         task = asyncio.create_task(orchestrator.consume(ORCHESTRATOR_TASKS, TaskRequest, next_of))
         async with asyncio.timeout(LIMIT):
-            while await admin.stream_size("AIRUT_DEAD") == 0 or await admin.stream_size("AIRUT_TASKS"):
+            while await admin.stream_size("AIRUT_DEAD") == before or await admin.stream_size("AIRUT_TASKS"):
                 await asyncio.sleep(0.02)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -160,6 +166,19 @@ FORBIDDEN_PUBLISH = [
     ("orchestrator", "$JS.API.STREAM.DELETE.AIRUT_TASKS"),
     ("orchestrator", "$JS.API.CONSUMER.DELETE.AIRUT_TASKS.orchestrator"),
     ("orchestrator", "$JS.API.STREAM.UPDATE.AIRUT_TASKS"),
+    ("orchestrator", "$JS.API.STREAM.PURGE.OBJ_airut_blobs"),
+    ("orchestrator", "$JS.API.CONSUMER.MSG.NEXT.AIRUT_REPLIES.gateway-email"),
+    ("orchestrator", "$JS.ACK.AIRUT_REPLIES.gateway-email.1.1.1.1.1"),
+    ("orchestrator", "airut.v1.event.service.egress-proxy"),
+    ("orchestrator", f"$KV.{STATUS_BUCKET}.egress-proxy"),
+    ("orchestrator", "_INBOX_egress-proxy.forged"),
+    ("dashboard", f"$KV.{SEALED_BUCKET}.egress-proxy.demo.TOKEN"),
+    ("dashboard", "$O.airut_blobs.C.x"),
+    ("dashboard", "$JS.API.STREAM.MSG.GET.AIRUT_TASKS"),
+    ("egress-proxy", f"$JS.API.CONSUMER.CREATE.KV_{SEALED_BUCKET}.x.$KV.{SEALED_BUCKET}.>"),
+    ("egress-proxy", f"$JS.API.CONSUMER.CREATE.KV_{SEALED_BUCKET}.x"),
+    ("egress-proxy", f"$JS.API.DIRECT.GET.KV_{SEALED_BUCKET}.$KV.{SEALED_BUCKET}.orchestrator.demo.T"),
+    ("egress-proxy", "$JS.API.STREAM.CREATE.MINE"),
 ]
 FORBIDDEN_SUBSCRIBE = [
     ("dashboard", "airut.v1.>"),
@@ -210,3 +229,93 @@ async def test_nobody_connects_without_a_key(installation: Installation, monkeyp
     with pytest.raises(BusUnavailable):
         async with open_bus(installation.server.url, name="dashboard", nkey_seed_file=None):
             pass
+
+
+async def test_row_38_a_filter_for_foreign_secrets_behind_an_own_subject_is_refused(
+    installation: Installation,
+) -> None:
+    """The subject may be published to, so the server itself must see that the body asks for something else."""
+    own = f"$KV.{SEALED_BUCKET}.gateway-email.>"
+    for config in (
+        {"filter_subject": f"$KV.{SEALED_BUCKET}.egress-proxy.>"},
+        {"filter_subjects": [own, f"$KV.{SEALED_BUCKET}.egress-proxy.>"]},
+        {},
+    ):
+        body = {"stream_name": f"KV_{SEALED_BUCKET}", "config": {"name": "x", "ack_policy": "none", **config}}
+        async with installation.connect("gateway-email") as bus:
+            answer = await bus.client.request(
+                f"$JS.API.CONSUMER.CREATE.KV_{SEALED_BUCKET}.x.{own}", json.dumps(body).encode()
+            )
+        assert "error" in json.loads(answer.data), config
+
+
+async def test_row_38_what_the_server_is_made_to_say_is_not_believed(installation: Installation) -> None:
+    """JetStream answers a read on any reply subject, whoever may publish there; so readers look at the origin."""
+    opened: list[CloseSession] = []
+
+    async def close(question: CloseSession) -> SessionClosed:
+        opened.append(question)
+        return SessionClosed(sandbox=question.sandbox)
+
+    svc = "airut.v1.svc.egress.local.close"
+    forged = reply(id="forged", text="forged")
+    written = {  # what a fallen gateway may write, and make the server repeat
+        svc: CloseSession(sandbox="forged").encode(),
+        "airut.v1.reply.email.demo": forged.encode(),
+        "airut.v1.event.egress.demo.s1": b'{"forged": true}',
+        f"$KV.{CONFIG_BUCKET}.repos.forged": b"{}",
+    }
+    async with (
+        installation.connect("gateway-email") as gateway,
+        installation.connect("egress-proxy") as proxy,
+        installation.connect("dashboard") as dashboard,
+        installation.connect("admin") as admin,
+        watch_config(dashboard) as config,
+        proxy.serve("egress", {"close": Endpoint(svc, CloseSession, close)}),
+    ):
+        before = await admin.stream_size("AIRUT_DEAD")
+        await reflect(gateway, written)
+        # The forged reply is in the queue: it must end as a dead letter, and the real one behind it must arrive.
+        answer = reply()
+        async with installation.connect("orchestrator") as orchestrator:
+            await orchestrator.publish("airut.v1.reply.email.demo", answer, msg_id=answer.id)
+            assert await next_of(EMAIL_REPLIES, Reply, gateway) == answer
+            asked = await orchestrator.request(
+                svc, CloseSession(sandbox="real"), SessionClosed, timeout_seconds=LIMIT
+            )
+        assert asked == SessionClosed(sandbox="real")
+        assert opened == [CloseSession(sandbox="real")]
+        assert await admin.stream_size("AIRUT_DEAD") > before
+        marker = ServiceEvent(service="gateway-email", at=utc_now(), level="info", code="marker", text="")
+        await gateway.publish("airut.v1.event.service.gateway-email", marker)
+        async with asyncio.timeout(LIMIT):
+            async for message in dashboard.replay(["airut.v1.event.>"]):
+                assert b"forged" not in message.data
+                if b'"marker"' in message.data:
+                    break
+        assert await dashboard.kv_get(CONFIG_BUCKET, "repos.forged") is None
+        assert "forged" not in config.repos
+
+
+async def reflect(gateway: Bus, written: dict[str, bytes]) -> None:
+    """Store each text where the gateway may, then have the server repeat it on a subject where it may not."""
+    js = gateway.client.jetstream()
+    for number, (target, text) in enumerate(written.items()):
+        own = f"$O.airut_blobs.M.x{number}"
+        await js.publish(own, text, headers={"Nats-Msg-Id": f"reflect-{number}"})
+        await gateway.client.publish(f"$JS.API.DIRECT.GET.OBJ_airut_blobs.{own}", b"", reply=target)
+        by_subject = json.dumps({"last_by_subj": own}).encode()
+        await gateway.client.publish("$JS.API.STREAM.MSG.GET.OBJ_airut_blobs", by_subject, reply=target)
+        key = f"$KV.{CONFIG_BUCKET}.keys.gateway-email"
+        await js.publish(key, text, headers={"Nats-Msg-Id": f"reflect-key-{number}"})
+        consumer = {
+            "name": f"r{number}",
+            "filter_subject": key,
+            "ack_policy": "none",
+            "deliver_subject": target,
+        }
+        create = f"$JS.API.CONSUMER.CREATE.KV_{CONFIG_BUCKET}.r{number}.{key}"
+        body = {"stream_name": f"KV_{CONFIG_BUCKET}", "config": consumer}
+        await gateway.client.publish(create, json.dumps(body).encode())
+    await gateway.client.flush()
+    await js.stream_info(f"KV_{CONFIG_BUCKET}")  # answered after all of the above
