@@ -19,10 +19,11 @@ from airut_common.config.store import apply_config
 from airut_common.contracts.v1 import EgressEvent, OpenSession, SessionOpened
 from airut_common.contracts.v1.subjects import egress_event
 from airut_common.processes import run
+from airut_common.sealed import remove_sealed, sealed_key
 from airut_egress.testing.origin import Answer, Origin
 from airut_sandbox.attach import attach_network
 
-from .conftest import SECRET, Proxy, Starter, open_session, repo_config
+from .conftest import SECRET, SERVICE, Proxy, Starter, open_session, repo_config
 
 pytestmark = pytest.mark.integration
 
@@ -159,3 +160,31 @@ async def test_a_proxy_that_returns_is_attached_again(
             await inside.attach(await opened(proxy, request))
             bearer = f"authorization: Bearer {session.environment['API_KEY']}"
             assert SECRET in await inside.curl("-H", bearer, f"https://{NAME}/")
+
+
+async def test_a_replaced_value_is_used_at_once_and_a_removed_one_never(
+    configured: Starter, origin: Origin, tmp_path: Path
+) -> None:
+    """Field notes 33: the sandbox keeps its surrogate; what stands behind it changes."""
+    other = "sk-ant-api03-fedcba98765432100REAL"
+    async with configured.running() as proxy, namespace(tmp_path) as inside:
+        await proxy.set_secret("API_KEY", SECRET)
+        request = open_session()
+        session = await opened(proxy, request)
+        await inside.attach(session)
+        stand_in = session.environment["API_KEY"]
+
+        async def seen_by_the_upstream() -> str:
+            return await inside.curl("-H", f"authorization: Bearer {stand_in}", f"https://{NAME}/")
+
+        assert SECRET in await seen_by_the_upstream()
+        async with asyncio.timeout(10):
+            await proxy.set_secret("API_KEY", other)
+            while other not in await seen_by_the_upstream():
+                pass
+            assert (await opened(proxy, request)).environment == {"API_KEY": stand_in}
+            await remove_sealed(proxy.bus, sealed_key(SERVICE, "demo", "API_KEY"))
+            while other in (answer := await seen_by_the_upstream()):
+                pass
+        assert json.loads(answer)["obstacle"] == "credential"
+        assert SECRET not in answer
