@@ -21,6 +21,7 @@ GRACE_SECONDS = 3.0
 """At a stop: time for tasks that are nearly done anyway."""
 FINISH_SECONDS = 15.0
 """At a stop: time to bring home what an agent has finished."""
+RENEW_SECONDS = LEASE.total_seconds() / 3
 RETRY_SECONDS = 1.0
 SLOWEST_RETRY_SECONDS = 30.0
 
@@ -84,7 +85,7 @@ class Dispatcher:
     async def keep_leases(self) -> None:
         """Until cancelled: renew the leases of what runs, and take up what nobody works on any more."""
         while True:
-            await asyncio.sleep(LEASE.total_seconds() / 3)
+            await asyncio.sleep(RENEW_SECONDS)
             try:
                 await self._store.renew(list(self._running))
                 await self._reap()

@@ -1,0 +1,239 @@
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+import airut_orchestrator.dispatcher as dispatcher_module
+from airut_common.bus import Bus
+from airut_common.config.models import ServerConfig
+from airut_common.testing.builders import reply, task_request
+from airut_orchestrator.database.store import QueuedTask, Store
+from airut_orchestrator.dispatcher import MAX_ATTEMPTS, Dispatcher
+from airut_orchestrator.events import TaskEvents
+from airut_orchestrator.runner import Finished, Settings
+
+SETTINGS = Settings(ServerConfig(), None)
+
+
+@dataclass
+class FakeRunner:
+    """Runs tasks until the test lets them end; notes who ran beside whom."""
+
+    begun: list[str] = field(default_factory=list)
+    running: set[str] = field(default_factory=set)
+    most: int = 0
+    gates: dict[str, asyncio.Event] = field(default_factory=dict)
+    cancelled: list[str] = field(default_factory=list)
+    ended_early: set[str] = field(default_factory=set)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def gate(self, name: str) -> asyncio.Event:
+        return self.gates.setdefault(name, asyncio.Event())
+
+    async def run(self, task: QueuedTask, settings: Settings, ended: Callable[[], None]) -> Finished:
+        self.begun.append(task.id)
+        self.running.add(task.id)
+        self.most = max(self.most, len(self.running))
+        self.changed.set()
+        if task.id in self.ended_early:
+            ended()
+        try:
+            await self.gate(task.id).wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(task.id)
+            raise
+        finally:
+            self.running.discard(task.id)
+        return Finished(reply(id=task.id, conversation=task.conversation), None, None)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():
+                self.changed.clear()
+                await self.changed.wait()
+
+
+@dataclass
+class Bench:
+    store: Store
+    runner: FakeRunner
+    dispatcher: Dispatcher
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    replied: list[bool] = field(default_factory=list)
+    abandoned: list[str] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        work = asyncio.create_task(self.dispatcher.run(self.stopping))
+        try:
+            yield
+        finally:
+            self.stopping.set()
+            async with asyncio.timeout(30):
+                await work
+
+    async def ask(self, name: str, conversation: str | None = None) -> str:
+        task = await self.store.add(task_request(id=name, conversation=conversation))
+        self.dispatcher.wake()
+        return task.conversation
+
+    async def until_state(self, name: str, state: str) -> None:
+        async with asyncio.timeout(10):
+            while await self.store.state(name) != state:
+                await asyncio.sleep(0.01)
+
+
+def make_bench(store: Store, bus: Bus, *, most: int = 2) -> Bench:
+    runner = FakeRunner()
+    dispatcher = Dispatcher(
+        store=store,
+        runner=runner,
+        events=TaskEvents(bus),
+        settings=lambda repo: SETTINGS,
+        max_concurrent=lambda: most,
+        replied=lambda: bench.replied.append(True),
+        abandoned=lambda sandbox: bench.abandoned.append(sandbox),
+    )
+    bench = Bench(store, runner, dispatcher)
+    return bench
+
+
+@pytest.fixture
+def bench(store: Store, bus: Bus, monkeypatch) -> Bench:
+    monkeypatch.setattr(dispatcher_module, "GRACE_SECONDS", 0.05)
+    monkeypatch.setattr(dispatcher_module, "RETRY_SECONDS", 0.02)
+    return make_bench(store, bus)
+
+
+async def test_conversations_run_side_by_side_up_to_the_limit(bench: Bench) -> None:
+    async with bench.running():
+        for name in "abc":
+            await bench.ask(name)
+        await bench.runner.until(lambda: len(bench.runner.running) == 2)
+        assert bench.runner.begun == ["a", "b"]
+        bench.runner.gate("b").set()
+        await bench.runner.until(lambda: "c" in bench.runner.begun)
+        for name in "ac":
+            bench.runner.gate(name).set()
+            await bench.until_state(name, "replying")
+    assert bench.runner.most == 2
+    assert len(bench.replied) == 3
+
+
+async def test_messages_of_one_conversation_run_one_after_the_other_in_order(bench: Bench) -> None:
+    async with bench.running():
+        conversation = await bench.ask("a")
+        for name in "bcd":
+            await bench.ask(name, conversation)
+        for name in "abcd":
+            await bench.runner.until(lambda name=name: name in bench.runner.begun)
+            assert bench.runner.running == {name}
+            bench.runner.gate(name).set()
+            await bench.until_state(name, "replying")
+    assert bench.runner.begun == list("abcd")
+    assert bench.runner.most == 1
+
+
+async def test_row_63_a_stop_hands_back_what_runs_and_brings_home_what_is_done(bench: Bench) -> None:
+    bench.runner.ended_early.add("done")
+    async with bench.running():
+        await bench.ask("works")
+        await bench.ask("done")
+        await bench.runner.until(lambda: len(bench.runner.running) == 2)
+        await bench.ask("waits")
+        bench.stopping.set()
+        await bench.until_state("works", "queued")
+        assert "done" in bench.runner.running, "it only has to be brought home"
+        bench.runner.gate("done").set()
+    assert bench.runner.cancelled == ["works"]
+    states = [await bench.store.state(name) for name in ("works", "done", "waits")]
+    assert states == ["queued", "replying", "queued"]
+    again = await bench.store.begin_next()
+    assert (again.id, again.attempts) == ("works", 1)
+
+
+async def test_a_task_that_ends_during_the_grace_period_is_finished(bench: Bench, monkeypatch) -> None:
+    monkeypatch.setattr(dispatcher_module, "GRACE_SECONDS", 5.0)
+    async with bench.running():
+        await bench.ask("a")
+        await bench.runner.until(lambda: bool(bench.runner.running))
+        bench.stopping.set()
+        bench.runner.gate("a").set()
+    assert await bench.store.state("a") == "replying"
+    assert bench.runner.cancelled == []
+
+
+async def test_an_interrupted_task_is_tried_again_and_given_up_in_the_end(bench: Bench) -> None:
+    await bench.ask("a")
+    for attempt in range(1, MAX_ATTEMPTS):
+        task = await bench.store.begin_next()
+        assert task.attempts == attempt
+        await bench.dispatcher.recover()
+        assert await bench.store.state("a") == "queued"
+        assert bench.abandoned[-1] == task.sandbox
+    await bench.store.begin_next()
+    await bench.dispatcher.recover()
+    (outgoing,) = await bench.store.unpublished()
+    assert outgoing.reply.outcome == "interrupted"
+    assert "3 times" in outgoing.reply.text
+    assert await bench.store.begin_next() is None
+
+
+async def test_what_was_finished_before_the_death_is_not_run_again(bench: Bench) -> None:
+    conversation = await bench.ask("a")
+    await bench.store.begin_next()
+    await bench.store.finish(reply(id="a", conversation=conversation), None)
+    await bench.dispatcher.recover()
+    assert await bench.store.state("a") == "replying"
+    assert await bench.store.begin_next() is None
+
+
+class FailingStore:
+    """A database that is locked a few times."""
+
+    def __init__(self, store: Store, method: str, failures: int) -> None:
+        self._store, self._method, self.left = store, method, failures
+
+    def __getattr__(self, name: str):
+        found: Callable[..., Awaitable[object]] = getattr(self._store, name)
+        if name != self._method:
+            return found
+
+        async def sometimes(*args):
+            if self.left:
+                self.left -= 1
+                raise OperationalError("UPDATE", {}, Exception("database is locked"))
+            return await found(*args)
+
+        return sometimes
+
+
+@pytest.mark.parametrize("method", ["begin_next", "finish"])
+async def test_a_database_that_fails_for_a_while_costs_no_task_and_no_answer(
+    store: Store, bus: Bus, method: str, monkeypatch
+) -> None:
+    monkeypatch.setattr(dispatcher_module, "RETRY_SECONDS", 0.02)
+    bench = make_bench(FailingStore(store, method, 3), bus)  # type: ignore[arg-type]
+    bench.runner.gate("a").set()
+    async with bench.running():
+        await bench.ask("a")
+        await bench.until_state("a", "replying")
+    assert bench.runner.begun == ["a"]
+
+
+async def test_a_conversation_is_free_again_when_its_task_was_lost(bench: Bench, monkeypatch) -> None:
+    """A task under way whose lease nobody renews is taken up while the orchestrator runs."""
+    await bench.ask("a")
+    await bench.store.begin_next()
+    await bench.store.release_all()
+    bench.runner.gate("a").set()
+    monkeypatch.setattr(dispatcher_module, "RENEW_SECONDS", 0.02)
+    keeping = asyncio.create_task(bench.dispatcher.keep_leases())
+    async with bench.running():
+        await bench.until_state("a", "replying")
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+    assert bench.runner.begun == ["a"]
