@@ -299,9 +299,9 @@ def test_what_a_path_rule_allows_stays_beneath_it(raw: bytes) -> None:
 
 def test_a_path_pattern_of_many_stars_is_not_slow() -> None:
     pattern = PathPattern.parse("/" + "*a" * 30 + "b")
-    began = time.perf_counter()
+    began = time.process_time()
     assert not pattern.matches(decode_path(b"/" + b"a" * 4000))
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_a_thousand_rules_cost_little() -> None:
@@ -318,8 +318,8 @@ def test_a_thousand_rules_cost_little() -> None:
         RequestFacts("GET", "https", rule.host.text.replace("*", "a"), 443, b"/x/y?z")
         for rule in policy.rules[::7]
     ]
-    began = time.perf_counter()
+    began = time.process_time()
     for fact in facts:
         decide(fact, policy)
-    each = (time.perf_counter() - began) / len(facts)
+    each = (time.process_time() - began) / len(facts)
     assert each < 500e-6
