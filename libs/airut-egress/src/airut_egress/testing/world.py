@@ -92,7 +92,11 @@ class Sandbox:
     async def dial(self, name_or_address: str, port: int) -> socket.socket:
         """A connected socket."""
         sock = self.expect(name_or_address, port)
-        await asyncio.get_running_loop().sock_connect(sock, self.address)
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, self.address)
+        except OSError:
+            sock.close()
+            raise
         return sock
 
     async def open(
