@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from airut_sandbox.testing.unprivileged import unprivileged_user
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]

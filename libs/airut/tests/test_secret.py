@@ -5,8 +5,6 @@ from airut.secret import find_places, listing, remove_secret, secret_places, set
 from airut_common.config.models import InstallationConfig
 from airut_common.sealed import ServiceKey, watch_secrets
 
-pytest_plugins = ["airut_common.testing.fixtures"]
-
 CONFIG = InstallationConfig.model_validate_json("""{
   "email": {"hostname": "h", "relay": {"host": "r", "username": "u", "password_secret": "SMTP"}},
   "repos": {"demo": {"address": "a@b.example", "senders": ["x@y.example"],

@@ -21,8 +21,6 @@ from airut_gateway_email.smtp_in import SmtpListener, SmtpRules, SmtpSettings
 from airut_gateway_email.testing.signing import SigningDomain
 from airut_gateway_email.testing.zones import ZoneServer
 
-pytest_plugins = ["airut_common.testing.fixtures"]
-
 
 def repo(address: str, *senders: str) -> RepoConfig:
     return RepoConfig(

@@ -10,7 +10,6 @@ from airut_common.contracts.v1 import TaskEvent
 from airut_orchestrator.database.connection import open_database
 from airut_orchestrator.database.store import Store
 
-pytest_plugins = ["airut_common.testing.fixtures"]
 EVENT = TypeAdapter(TaskEvent)
 
 

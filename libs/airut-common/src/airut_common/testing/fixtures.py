@@ -1,4 +1,4 @@
-"""pytest fixtures: load with `pytest_plugins = ["airut_common.testing.fixtures"]`."""
+"""pytest fixtures, loaded by the conftest.py at the root."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,1 +1,0 @@
-pytest_plugins = ["airut_common.testing.fixtures"]
