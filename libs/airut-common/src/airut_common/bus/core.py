@@ -22,7 +22,7 @@ from airut_common.bus.soon import SoonBuffer
 from airut_common.contracts.v1 import BlobRef, Message, Refused
 
 API_SECONDS = 10.0
-ATTEMPT_SECONDS = 5.0
+ATTEMPT_SECONDS = 2.0
 SOON_AT_STOP_SECONDS = 2.0
 
 

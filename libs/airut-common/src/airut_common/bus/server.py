@@ -106,6 +106,8 @@ class NatsServer:
             BusUnavailable: it ended, or did not listen in time.
         """
         argv = self.write_config()
+        for left_by_a_crash in self.folder.glob("nats-server_*.ports"):
+            left_by_a_crash.unlink()
         with (self.folder / "nats.log").open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
                 *argv, stdout=output, stderr=output, start_new_session=True
@@ -124,9 +126,11 @@ class NatsServer:
             await self._process.wait()
 
     async def _until_listening(self, process: asyncio.subprocess.Process) -> None:
+        # The file is this process's own. A connection would prove nothing: another server may have the port.
+        ports_file = self.folder / f"nats-server_{process.pid}.ports"
         try:
             async with asyncio.timeout(START_SECONDS):
-                while not await self._listens(process.pid):
+                while (port := _port_in(ports_file)) is None:
                     if process.returncode is not None:
                         tail = (self.folder / "nats.log").read_text(errors="replace")[-500:]
                         raise BusUnavailable(f"nats-server ended at its start: {tail}")
@@ -134,20 +138,7 @@ class NatsServer:
         except TimeoutError:
             await self.kill()
             raise BusUnavailable(f"nats-server did not listen within {START_SECONDS:g} s") from None
-
-    async def _listens(self, pid: int) -> bool:
-        port = self.port or _port_in(self.folder / f"nats-server_{pid}.ports")
-        if port is None:
-            return False
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            return False
         self.port = port
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-        return True
 
 
 def _port_in(ports_file: Path) -> int | None:
