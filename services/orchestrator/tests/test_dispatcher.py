@@ -87,7 +87,7 @@ class Bench:
 
 
 def make_bench(store: Store, bus: Bus, *, most: int = 2) -> Bench:
-    runner = FakeRunner()
+    runner, abandoned = FakeRunner(), list[str]()
     dispatcher = Dispatcher(
         store=store,
         runner=runner,
@@ -95,9 +95,9 @@ def make_bench(store: Store, bus: Bus, *, most: int = 2) -> Bench:
         settings=lambda repo: SETTINGS,
         max_concurrent=lambda: most,
         replied=lambda: bench.replied.append(True),
-        abandoned=lambda sandbox: bench.abandoned.append(sandbox),
+        abandoned=abandoned.append,
     )
-    bench = Bench(store, runner, dispatcher)
+    bench = Bench(store, runner, dispatcher, abandoned=abandoned)
     return bench
 
 

@@ -1,0 +1,330 @@
+"""The whole service as a process, on a real bus, with real git and Podman; the agent and the egress-proxy are small."""
+
+import asyncio
+import contextlib
+import json
+import os
+import platform
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import trustme
+from pydantic import TypeAdapter
+
+from airut_common.bus import Bus, open_bus
+from airut_common.bus.answers import Endpoint
+from airut_common.bus.server import NatsServer
+from airut_common.bus.topology import EMAIL_REPLIES, STATUS_BUCKET
+from airut_common.config.models import InstallationConfig
+from airut_common.config.store import apply_config
+from airut_common.contracts.v1 import (
+    AgentOutput,
+    BlobRef,
+    CloseSession,
+    Message,
+    OpenSession,
+    Refused,
+    Reply,
+    SessionClosed,
+    SessionOpened,
+    TaskEvent,
+    TaskStateChanged,
+    new_id,
+    subjects,
+    utc_now,
+)
+from airut_common.sealed import seal, sealed_key, service_public_key, store_sealed
+from airut_common.testing.builders import email_route, task_request
+from airut_sandbox.agent_binary import platform_name
+from airut_sandbox.podman import Podman
+from airut_sandbox.testing.fake_proxy import FakeProxy, fake_proxy
+from airut_sandbox.testing.git_server import GitServer, Upstream, run_git
+from airut_sandbox.testing.https_server import Authority, HttpsServer
+
+VERSION = "0.0.1"
+EVENT: TypeAdapter[TaskEvent] = TypeAdapter(TaskEvent)
+POLICY = "domains:\n  - api.anthropic.com\n"
+DOCKERFILE = "ARG AIRUT_BASE\nFROM ${AIRUT_BASE}\n"
+SECONDS = 90.0
+
+
+@dataclass
+class Egress:
+    """The egress-proxy as the orchestrator sees it."""
+
+    bus: Bus
+    ca_pem: str
+    folder: Path
+    refuse: Refused | None = None
+    denied: int = 0
+    opened: list[OpenSession] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+    proxy: FakeProxy | None = None
+    _held: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def start(self) -> None:
+        """Begin to serve, and say so."""
+        self._held = AsyncExitStack()
+        folder = self.folder / new_id()[:8]
+        folder.mkdir()
+        self.proxy = self._held.enter_context(fake_proxy(folder))
+        endpoints = {
+            "open": Endpoint(subjects.egress_service("local", "open"), OpenSession, self._open),
+            "close": Endpoint(subjects.egress_service("local", "close"), CloseSession, self._close),
+        }
+        await self._held.enter_async_context(self.bus.serve("egress-proxy", endpoints))
+        await self.bus.kv_put(STATUS_BUCKET, "egress-proxy", json.dumps({"at": new_id()}).encode())
+
+    async def stop(self) -> None:
+        """Gone, with every listener it held."""
+        await self._held.aclose()
+
+    async def _open(self, question: OpenSession) -> Message:
+        self.opened.append(question)
+        if self.refuse is not None:
+            return self.refuse
+        assert self.proxy is not None
+        return SessionOpened(
+            sandbox=question.sandbox,
+            attach_socket=str(self.proxy.path),
+            attach_token=f"token-{question.sandbox}",
+            environment={"DEMO_TOKEN": f"surrogate-{question.sandbox[:8]}"},
+            ca_certificate=self.ca_pem,
+        )
+
+    async def _close(self, question: CloseSession) -> Message:
+        self.closed.append(question.sandbox)
+        return SessionClosed(sandbox=question.sandbox, requests=self.denied, denied=self.denied)
+
+
+@dataclass
+class Site:
+    """Everything around one orchestrator."""
+
+    folder: Path
+    nats: NatsServer
+    bus: Bus
+    podman: Podman
+    egress: Egress
+    upstream: Upstream
+    config: dict[str, Any]
+    installation: str = field(default_factory=lambda: f"test-{new_id()[:10]}")
+    process: asyncio.subprocess.Process | None = None
+    replies: list[Reply] = field(default_factory=list)
+    events: list[TaskEvent] = field(default_factory=list)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    @property
+    def git(self) -> GitServer:
+        return self.upstream.server
+
+    # -- the service ----------------------------------------------------------------------------------------
+
+    async def start(self, **environment: str) -> None:
+        """Run it, and wait until it is ready."""
+        await self.bus.kv_delete(STATUS_BUCKET, "orchestrator")
+        values = {
+            "AIRUT_NATS_URL": self.nats.url,
+            "AIRUT_STATE_DIR": str(self.state),
+            "AIRUT_INSTALLATION": self.installation,
+            "AIRUT_CACHE_DIR": str(self.folder / "cache"),
+            "PATH": os.environ["PATH"],
+            "HOME": os.environ["HOME"],
+        }
+        with (self.folder / "log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "airut_orchestrator", env=values | environment,
+                stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        async with asyncio.timeout(SECONDS):
+            while (await self.bus.kv_get(STATUS_BUCKET, "orchestrator")) is None:
+                assert self.process.returncode is None, self.log()
+                await asyncio.sleep(0.05)
+
+    async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Signal it and wait for its end."""
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        async with asyncio.timeout(60):
+            return await self.process.wait()
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    async def containers(self) -> list[str]:
+        """Ids of its containers."""
+        done = await self.podman.run(
+            "ps", "--all", "--quiet", f"--filter=label=airut.installation={self.installation}"
+        )
+        return done.stdout.decode().split()
+
+    # -- people -----------------------------------------------------------------------------------------------
+
+    async def configure(self, **changes: Any) -> None:
+        """Merge into the repository `demo` and apply."""
+        self.config["repos"]["demo"] |= changes
+        await apply_config(
+            self.bus, InstallationConfig.model_validate_json(json.dumps(self.config), strict=True)
+        )
+
+    async def seal(self, name: str, value: str) -> None:
+        """Give the orchestrator a secret of the repository."""
+        async with asyncio.timeout(SECONDS):
+            while (key := await service_public_key(self.bus, "orchestrator")) is None:
+                await asyncio.sleep(0.02)
+        await store_sealed(self.bus, sealed_key("orchestrator", "demo", name), seal(key, value))
+
+    async def send(self, program: str, **overrides: Any) -> str:
+        """Ask for work; the task's id."""
+        values: dict[str, Any] = {"text": f"Please.\n---\n{program}", "accepted_at": utc_now()}
+        request = task_request(**(values | {"route": email_route()} | overrides))
+        await self.bus.publish(subjects.task_requested(request.repo), request, msg_id=request.id)
+        return request.id
+
+    async def ask(self, program: str, **overrides: Any) -> Reply:
+        """Ask, and wait for the answer."""
+        return await self.reply_to(await self.send(program, **overrides))
+
+    async def reply_to(self, task: str) -> Reply:
+        return await self._until(lambda: next((item for item in self.replies if item.id == task), None))
+
+    async def until(self, task: str, state: str) -> TaskStateChanged:
+        """The event that says that a task entered a state."""
+
+        def found() -> TaskStateChanged | None:
+            for event in self.events_of(task):
+                if isinstance(event, TaskStateChanged) and event.state == state:
+                    return event
+            return None
+
+        return await self._until(found)
+
+    async def until_said(self, task: str, text: str) -> None:
+        await self._until(lambda: [event for event in self.outputs(task) if text in event.text])
+
+    async def blob(self, ref: BlobRef) -> bytes:
+        return await self.bus.get_blob(ref)
+
+    def events_of(self, task: str) -> list[TaskEvent]:
+        return [event for event in self.events if event.task == task]
+
+    def states(self, task: str) -> list[str]:
+        return [event.state for event in self.events_of(task) if isinstance(event, TaskStateChanged)]
+
+    def outputs(self, task: str) -> list[AgentOutput]:
+        return [event for event in self.events_of(task) if isinstance(event, AgentOutput)]
+
+    async def _until[T](self, look: Any) -> Any:
+        try:
+            async with asyncio.timeout(SECONDS):
+                while not (found := look()):
+                    self._changed.clear()
+                    await self._changed.wait()
+                return found
+        except TimeoutError:
+            raise AssertionError(f"it did not happen; the log:\n{self.log()[-6000:]}") from None
+
+    async def take_reply(self, reply: Reply) -> None:
+        self.replies.append(reply)
+        self._changed.set()
+
+    async def follow(self) -> None:
+        async for stored in self.bus.replay(["airut.v1.event.task.>"]):
+            self.events.append(EVENT.validate_json(stored.data))
+            self._changed.set()
+
+
+@contextmanager
+def served_repository(folder: Path, authority: Authority) -> Iterator[Upstream]:
+    """`demo.git` over HTTPS with a good `.airut/`."""
+    root, tree = folder / "served", folder / "author"
+    root.mkdir()
+    git = GitServer(root, authority)
+    server = HttpsServer(authority.server_context("localhost"), git.handle)
+    git.port = server.port
+    run_git("init", "--quiet", "--bare", "--initial-branch=main", str(root / "demo.git"), cwd=folder)
+    run_git("init", "--quiet", "--initial-branch=main", str(tree), cwd=folder)
+    upstream = Upstream(tree, root / "demo.git", git)
+    upstream.commit(good_files())
+    try:
+        yield upstream
+    finally:
+        server.stop()
+
+
+def good_files() -> dict[str, str | bytes]:
+    return {
+        "README.md": "Helo\n",
+        ".airut/network-allowlist.yaml": POLICY,
+        ".airut/container/Dockerfile": DOCKERFILE,
+    }
+
+
+def _settings(upstream: Upstream, base_image: str) -> dict[str, Any]:
+    demo = {
+        "address": "demo@airut.example",
+        "senders": ["ada@lovelace.example"],
+        "git": {"url": upstream.server.url(), "ca_file": str(upstream.server.authority.file)},
+        "agent": {"version": VERSION},
+        "limits": {"timeout_seconds": 60},
+    }
+    return {"max_concurrent": 2, "sandbox": {"base_image": base_image}, "repos": {"demo": demo}}
+
+
+def _install_agent(cache: Path) -> None:
+    program = cache / "agents" / VERSION / platform_name(platform.machine(), "glibc") / "claude"
+    program.parent.mkdir(parents=True)
+    program.write_text((Path(__file__).with_name("fake_agent.py")).read_text())
+    program.chmod(0o555)
+
+
+@asynccontextmanager
+async def open_site(folder: Path, podman: Podman, base_image: str) -> AsyncIterator[Site]:
+    """A site whose orchestrator runs and is ready."""
+    ca = trustme.CA()
+    (folder / "ca.pem").write_bytes(ca.cert_pem.bytes())
+    authority = Authority(ca, folder / "ca.pem")
+    _install_agent(folder / "cache")
+    async with AsyncExitStack() as stack:
+        nats = NatsServer(folder / "nats")
+        await stack.enter_async_context(nats.running())
+        async with open_bus(nats.url, name="admin", nkey_seed_file=None) as admin:
+            await admin.ensure_topology()
+        bus = await stack.enter_async_context(open_bus(nats.url, name="test", nkey_seed_file=None))
+        upstream = stack.enter_context(served_repository(folder, authority))
+        egress = Egress(bus, ca.cert_pem.bytes().decode(), folder)
+        site = Site(folder, nats, bus, podman, egress, upstream, _settings(upstream, base_image))
+        await site.configure()
+        await egress.start()
+        stack.push_async_callback(egress.stop)
+        loops = [
+            asyncio.create_task(bus.consume(EMAIL_REPLIES, Reply, site.take_reply)),
+            asyncio.create_task(site.follow()),
+        ]
+        try:
+            await site.start()
+            yield site
+        finally:
+            await site.end()
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+            await _remove_images(site)
+
+
+async def _remove_images(site: Site) -> None:
+    done = await site.podman.run(
+        "images", "--quiet", f"--filter=label=airut.installation={site.installation}", check=False
+    )
+    with contextlib.suppress(Exception):
+        await site.podman.run("rmi", "--force", *dict.fromkeys(done.stdout.decode().split()), check=False)

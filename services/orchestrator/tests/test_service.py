@@ -1,0 +1,375 @@
+"""The orchestrator as it runs: real bus, git, Podman and database; only the model's words are invented."""
+
+import json
+import re
+import stat
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from airut_common.contracts.v1 import Refused
+from airut_sandbox.testing.containers import base_image, podman
+
+from .site import POLICY, Site, good_files, open_site
+
+__all__ = ["base_image", "podman"]  # fixtures
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(240),
+]
+
+ENVIRONMENT = (
+    "result(json.dumps({'argv': ARGV, 'env': dict(os.environ), 'prompt': PROMPT, 'cwd': str(Path.cwd())}))"
+)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(tmp_path_factory, podman, base_image) -> AsyncIterator[Site]:
+    async with open_site(tmp_path_factory.mktemp("site"), podman, base_image) as found:
+        yield found
+
+
+async def test_row_82_a_task_from_request_to_reply_with_the_exact_command_and_environment(site: Site) -> None:
+    reply = await site.ask(ENVIRONMENT, model="opus")
+    assert reply.outcome == "done", reply.text
+    seen = json.loads(reply.text)
+    assert seen["argv"] == [
+        "-p", "--output-format", "stream-json", "--verbose", "--dangerously-skip-permissions", "--model", "opus",
+    ]  # fmt: skip
+    environment = seen["env"]
+    assert environment["CLAUDE_CONFIG_DIR"] == "/agent"
+    assert environment["IS_SANDBOX"] == "1"
+    assert environment["DISABLE_AUTOUPDATER"] == "1"
+    assert environment["CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"] == "1"
+    assert environment["SSL_CERT_FILE"] == environment["NODE_EXTRA_CA_CERTS"] == "/etc/airut/ca.pem"
+    assert environment["HOME"] == "/root"
+    opened = site.egress.opened[-1]
+    assert environment["DEMO_TOKEN"] == f"surrogate-{opened.sandbox[:8]}"
+    assert opened.policy == POLICY
+    assert seen["cwd"] == "/workspace"
+    assert "ada@lovelace.example" in seen["prompt"]
+    assert (reply.usage.cost_usd, reply.usage.turns) == (0.5, 2)
+    assert site.egress.closed[-1] == opened.sandbox
+    assert await site.containers() == []
+
+
+async def test_every_state_is_told_in_order_with_timings(site: Site) -> None:
+    task = await site.send("say('working')\nresult('ok')")
+    final = await site.until(task, "done")
+    assert site.states(task) == ["queued", "preparing", "running", "replying", "done"]
+    running = await site.until(task, "running")
+    stages = {"mirror", "workspace", "image", "inbox", "agent", "egress_open", "container", "attach", "start"}
+    assert stages | {"accept_to_claim", "accept_to_agent"} <= running.timings_ms.keys()
+    assert running.sandbox == site.egress.opened[-1].sandbox
+    assert final.usage.turns == 2
+    assert [event.type for event in site.outputs(task)] == ["prompt", "system", "text", "result"]
+
+
+async def test_the_next_message_resumes_session_workspace_and_storage(site: Site) -> None:
+    first = await site.ask("system('echo kept > mine; echo kept > /storage/mine')\nresult(SESSION)")
+    again = await site.ask(
+        "result(json.dumps([SESSION, ARGV[-2:], system('cat mine /storage/mine'), 'Please' in earlier]))",
+        conversation=first.conversation,
+    )
+    assert again.conversation == first.conversation
+    assert json.loads(again.text) == [first.text, ["--resume", first.text], "kept\nkept", True]
+
+
+async def test_a_session_that_the_agent_lost_begins_anew_and_says_so(site: Site) -> None:
+    first = await site.ask("system('echo kept > mine')\nmemory.unlink()\nresult(SESSION)")
+    again = await site.ask("result(system('cat mine') + SESSION)", conversation=first.conversation)
+    assert again.outcome == "done"
+    assert again.text.startswith("kept")
+    assert first.text not in again.text
+    assert any("began a new one" in note for note in again.notes)
+    third = await site.ask("result(SESSION)", conversation=first.conversation)
+    assert again.text.endswith(third.text)
+
+
+async def test_row_71_an_unknown_conversation_begins_a_new_one_with_a_note(site: Site) -> None:
+    reply = await site.ask("result(system('ls /storage'))", conversation="0123456789abcdef")
+    assert reply.conversation != "0123456789abcdef"
+    assert "not known here" in reply.notes[0]
+
+
+async def test_attachments_go_in_and_files_come_out(site: Site) -> None:
+    ref = await site.bus.put_blob(b"the data", name="../../etc/da ta.txt", media_type="text/plain")
+    program = "system('cp /inbox/* /outbox; echo new > /outbox/new.txt; touch /inbox/x')\nresult(system('ls /inbox'))"
+    reply = await site.ask(program, attachments=(ref,))
+    files = {found.name: await site.blob(found) for found in reply.attachments}
+    (name,) = [name for name in files if name.endswith("ta.txt")]
+    assert files[name] == b"the data"
+    assert "/" not in name
+    assert files["new.txt"] == b"new\n"
+    assert reply.text.splitlines() == sorted([name, "manifest.json"])
+
+
+async def test_the_outbox_is_emptied_before_each_task(site: Site) -> None:
+    first = await site.ask("system('echo old > /outbox/old')\nresult('ok')")
+    again = await site.ask("result(system('ls /outbox /inbox'))", conversation=first.conversation)
+    assert [found.name for found in first.attachments] == ["old"]
+    assert again.attachments == ()
+    assert "old" not in again.text
+
+
+async def test_rows_42_and_62_links_are_refused_and_never_written_through(site: Site) -> None:
+    program = (
+        "system('ln -s /etc/passwd /outbox/passwd; mkfifo /outbox/pipe; ln /outbox/a /outbox/b; "
+        "rm -rf /storage/x; ln -s /etc /storage/etc')\nresult('ok')"
+    )
+    reply = await site.ask(program)
+    assert reply.attachments == ()
+    for name in ("passwd", "pipe"):
+        assert any(name in note for note in reply.notes), reply.notes
+
+
+async def test_rows_40_and_41_steering_files_are_named_and_no_hook_runs_on_the_host(site: Site) -> None:
+    mark = site.folder / "pwned"
+    trap = f"#!/bin/sh\\ntouch {mark}\\n"
+    program = (
+        f"system(r\"printf '{trap}' > .git/hooks/post-checkout; chmod +x .git/hooks/post-checkout; "
+        f"git config core.fsmonitor 'touch {mark}'; echo x > CLAUDE.md\")\nresult('ok')"
+    )
+    reply = await site.ask(program)
+    notes = "\n".join(reply.notes)
+    assert "CLAUDE.md" in notes
+    assert "post-checkout" in notes
+    again = await site.ask("result('ok')", conversation=reply.conversation)
+    assert again.outcome == "done"
+    assert not mark.exists()
+
+
+async def test_refused_requests_are_counted_in_the_reply(site: Site) -> None:
+    site.egress.denied = 3
+    try:
+        reply = await site.ask("result('ok')")
+    finally:
+        site.egress.denied = 0
+    assert any("3 network requests were refused" in note for note in reply.notes)
+
+
+async def test_two_conversations_have_nothing_in_common(site: Site) -> None:
+    one = await site.send(
+        "system('echo 1 > /storage/x; echo 1 > x')\nsay('here')\ntime.sleep(2)\nresult('ok')"
+    )
+    await site.until_said(one, "here")
+    two = await site.ask("result(system('ls /storage /agent/sessions; ls') + os.environ['DEMO_TOKEN'])")
+    first = await site.reply_to(one)
+    assert first.conversation != two.conversation
+    assert "\nx" not in two.text
+    sandboxes = [question.sandbox for question in site.egress.opened[-2:]]
+    assert len(set(sandboxes)) == 2
+
+
+async def test_conversation_folders_belong_to_us_alone(site: Site) -> None:
+    reply = await site.ask("result('ok')")
+    root = site.state / "conversations" / reply.conversation
+    assert stat.S_IMODE(root.stat().st_mode) == 0o700
+    assert sorted(entry.name for entry in root.iterdir()) == [
+        "agent", "inbox", "outbox", "storage", "workspace",
+    ]  # fmt: skip
+    assert list((site.state / "scratch").iterdir()) == []
+    mirror = {path.lstat().st_ino for path in (site.state / "mirrors").rglob("*") if path.is_file()}
+    assert not mirror & {path.lstat().st_ino for path in (root / "workspace").rglob("*") if path.is_file()}
+
+
+async def test_a_damaged_conversation_is_refused_not_followed(site: Site, tmp_path) -> None:
+    reply = await site.ask("result('ok')")
+    storage = site.state / "conversations" / reply.conversation / "storage"
+    storage.rmdir()
+    storage.symlink_to(tmp_path)
+    again = await site.ask("result('ok')", conversation=reply.conversation)
+    assert again.outcome == "failed"
+    assert "`storage`" in again.text
+
+
+# -- what goes wrong ------------------------------------------------------------------------------------------
+
+AGENT_FAULTS = {
+    "a crash": ("sys.stderr.write('core dumped'); os._exit(3)", "failed", ["exit code 3", "core dumped"]),
+    "garbage": ("raw('\\x00garbage'); raw('[1,2'); sys.exit(0)", "failed", ["without an answer"]),
+    "an error": ("result('the model is overloaded', is_error=True)", "failed", ["the model is overloaded"]),
+    "half an answer": ("say('half way'); sys.exit(1)", "failed", ["half way", "exit code 1"]),
+    "a signal": ("say('x'); os.kill(os.getpid(), 11)", "failed", ["exit code 139"]),
+    "silence": ("pass", "failed", ["without an answer (exit code 0)"]),
+}
+
+
+@pytest.mark.parametrize("fault", AGENT_FAULTS)
+async def test_an_agent_that_fails_is_explained_and_the_next_task_is_unharmed(site: Site, fault: str) -> None:
+    program, outcome, words = AGENT_FAULTS[fault]
+    reply = await site.ask(program)
+    assert reply.outcome == outcome
+    for word in words:
+        assert word in reply.text
+    assert "Traceback" not in reply.text
+    assert (await site.ask("result('fine')", conversation=reply.conversation)).text == "fine"
+
+
+async def test_an_agent_that_never_ends_is_stopped_and_its_words_are_kept(site: Site) -> None:
+    await site.configure(limits={"timeout_seconds": 10})
+    try:
+        reply = await site.ask(
+            "say('half way')\nimport signal\nsignal.signal(15, 1)\nwhile True: time.sleep(1)"
+        )
+    finally:
+        await site.configure(limits={"timeout_seconds": 60})
+    assert reply.outcome == "timed_out"
+    assert "within 10 s" in reply.text
+    assert "half way" in reply.text
+    assert await site.containers() == []
+
+
+async def test_a_session_id_that_is_a_path_is_not_taken_up(site: Site) -> None:
+    """The id becomes an argument of the next start."""
+    reply = await site.ask("SESSION = '../../etc'\nsay('x')\nSESSION = '--help'\nresult('ok')")
+    again = await site.ask("result(' '.join(ARGV))", conversation=reply.conversation)
+    assert re.search(r"--resume [0-9a-f-]{36}$", again.text)
+
+
+async def test_a_hint_that_is_no_model_is_refused(site: Site) -> None:
+    reply = await site.ask("result('ok')", model="--dangerously")
+    assert reply.outcome == "refused"
+    assert "--dangerously" in reply.text
+
+
+async def test_an_unknown_repository_is_answered(site: Site) -> None:
+    reply = await site.ask("result('ok')", repo="nowhere")
+    assert reply.outcome == "refused"
+    assert "`nowhere`" in reply.text
+    assert (await site.until(reply.id, "failed")).reason == "no repository nowhere"
+
+
+REPOSITORY_FAULTS = {
+    "no policy": ({".airut/network-allowlist.yaml": None}, "refused", ["network-allowlist.yaml", "missing"]),
+    "a policy that is no text": (
+        {".airut/network-allowlist.yaml": b"domains:\n\xff\xfe"},
+        "refused",
+        ["network-allowlist.yaml:2", "UTF-8"],
+    ),
+    "no folder": ({".airut/container/Dockerfile": None}, "refused", ["container/Dockerfile", "missing"]),
+    "no Dockerfile": (
+        {".airut/container/Dockerfile": None, ".airut/container/other": "x"},
+        "refused",
+        ["container/Dockerfile", "missing"],
+    ),
+    "a Dockerfile that fails": (
+        {".airut/container/Dockerfile": "ARG AIRUT_BASE\nFROM ${AIRUT_BASE}\nRUN echo because; no-such-program\n"},
+        "failed",
+        ["could not be built", "because", "no-such-program"],
+    ),
+    "a Dockerfile that is none": ({".airut/container/Dockerfile": "HELLO\n"}, "failed", ["could not be built"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", REPOSITORY_FAULTS)
+async def test_a_broken_repository_is_explained_and_the_next_task_is_unharmed(site: Site, fault: str) -> None:
+    files, outcome, words = REPOSITORY_FAULTS[fault]
+    for name, content in files.items():
+        path = site.upstream.tree / name
+        if content is None:
+            path.unlink()
+        else:
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    site.upstream.commit_all()
+    try:
+        reply = await site.ask("result('ok')")
+    finally:
+        (site.upstream.tree / ".airut/container/other").unlink(missing_ok=True)
+        site.upstream.commit(good_files())
+    assert reply.outcome == outcome
+    for word in words:
+        assert word in reply.text
+    assert "Traceback" not in reply.text
+    assert (await site.ask("result('fine')", conversation=reply.conversation)).text == "fine"
+
+
+async def test_a_git_server_that_fails_is_explained(site: Site) -> None:
+    site.git.status = 503
+    try:
+        reply = await site.ask("result('ok')")
+    finally:
+        site.git.status = None
+    assert reply.outcome == "failed"
+    assert "localhost" in reply.text
+    assert "Nothing was run" in reply.text
+    assert (await site.ask("result('fine')")).text == "fine"
+
+
+async def test_the_git_token_is_sealed_to_us_and_stays_out_of_the_sandbox(site: Site) -> None:
+    token = "the-real-git-token-0815"
+    git = site.config["repos"]["demo"]["git"]
+    site.git.token = token
+    try:
+        refused = await site.ask("result('ok')")
+        await site.configure(git={**git, "token_secret": "GIT_TOKEN"})
+        await site.seal("GIT_TOKEN", token)
+        reply = await site.ask(
+            "result(system('env; cat .git/config; grep -r 0815 / --include=*config* 2>/dev/null'))"
+        )
+    finally:
+        site.git.token = None
+        await site.configure(git=git)
+    assert "refused our credentials" in refused.text
+    assert reply.outcome == "done"
+    assert token not in reply.text
+    assert token not in site.log()
+    assert token.encode() not in b"".join(
+        path.read_bytes() for path in site.state.rglob("*") if path.is_file() and path.stat().st_size < 10**7
+    )
+
+
+async def test_row_67_a_default_branch_with_a_slash_that_is_renamed_is_followed(site: Site) -> None:
+    from airut_sandbox.testing.git_server import run_git
+
+    run_git("branch", "--force", "release/main", cwd=site.upstream.tree)
+    site.upstream.push()
+    run_git("symbolic-ref", "HEAD", "refs/heads/release/main", cwd=site.upstream.bare)
+    try:
+        reply = await site.ask("result(system('git branch --show-current; git status --porcelain'))")
+    finally:
+        run_git("symbolic-ref", "HEAD", "refs/heads/main", cwd=site.upstream.bare)
+    assert reply.text == "release/main"
+
+
+async def test_a_refused_policy_is_passed_on_with_its_line(site: Site) -> None:
+    text = ".airut/network-allowlist.yaml:1: domains: a list is needed"
+    site.egress.refuse = Refused(code="invalid_policy", text=text)
+    try:
+        reply = await site.ask("result('ok')")
+    finally:
+        site.egress.refuse = None
+    assert reply.outcome == "refused"
+    assert text in reply.text
+
+
+async def test_an_attachment_that_is_gone_is_explained(site: Site) -> None:
+    ref = await site.bus.put_blob(b"x", name="gone.txt", media_type="text/plain")
+    reply = await site.ask("result('ok')", attachments=(ref.model_copy(update={"blob": "0" * 32}),))
+    assert reply.outcome == "refused"
+    assert "attachment" in reply.text
+
+
+async def test_an_agent_version_that_does_not_exist_is_explained(site: Site) -> None:
+    await site.configure(agent={"version": "nonsense"})
+    try:
+        reply = await site.ask("result('ok')")
+    finally:
+        await site.configure(agent={"version": "0.0.1"})
+    assert "'nonsense' is not a version" in reply.text
+
+
+async def test_an_answer_of_many_megabytes_is_cut(site: Site) -> None:
+    reply = await site.ask("result('y' * 5_000_000)")
+    assert reply.outcome == "done"
+    assert 200_000 < len(reply.text) < 210_000
+
+
+async def test_row_65_a_workspace_that_is_large_and_odd_is_no_trouble(site: Site) -> None:
+    program = "system('mkdir -p ' + '/'.join(['d' * 50] * 40) + '; mkdir /outbox/$(printf \"a\\\\nb\")')\nresult('ok')"
+    reply = await site.ask(program)
+    assert reply.outcome == "done"
+    assert (await site.ask("result('ok')", conversation=reply.conversation)).outcome == "done"
