@@ -45,6 +45,7 @@ class Story:
         self._scripted = real_key is None
         self._secrets = {GIT_TOKEN: world.git_token, API_KEY: real_key or world.api_key}
         self._tasks: list[str] = []
+        self._log: list[dict[str, Any]] = []
         self.failures: list[str] = []
 
     async def run(self) -> None:
@@ -54,7 +55,8 @@ class Story:
             DemoFailed: a mail was not taken or not answered, so that the rest makes no sense.
         """
         first = await self._first_mail()
-        await self._second_mail(first)
+        if not self.failures:
+            await self._second_mail(first)
         await self._forged_mail()
         await self._network()
         await self._proof()
@@ -152,7 +154,7 @@ class Story:
 
     async def _network(self) -> None:
         self._tell.title("What the first task did on the network")
-        events = await self._events()
+        self._log = events = await self._events()
         self._tell.network(events)
         refused = [event for event in events if _refused(event)]
         self._expect(f"{EXFIL_NAME} was refused, and the refusal recorded", good=bool(refused))
@@ -202,7 +204,10 @@ class Story:
     def _arrived(self, name: str, value: str) -> bool:
         if name == GIT_TOKEN:
             return self._world.git.seen == {hashlib.sha256(value.encode()).hexdigest()}
-        return not self._scripted or (self._world.model.accepted > 0 and self._world.model.refused == 0)
+        if self._scripted:
+            return self._world.model.accepted > 0 and self._world.model.refused == 0
+        # The real API does not tell us what it saw; but it answers 200 to nobody else.
+        return any(API_KEY in event["credentials"] and event["status"] == 200 for event in self._log)
 
     async def _read_branch(self, file: str) -> str:
         """A file of the pushed branch as the git host has it; empty when there is none."""
