@@ -20,7 +20,6 @@ from airut_common.contracts.v1 import OpenSession, Refused, SessionOpened, new_i
 from airut_common.contracts.v1.subjects import egress_service
 from airut_common.sealed import seal, sealed_key, service_public_key, store_sealed
 
-
 SERVICE = "egress-proxy"
 POLICY = "domains: [api.example.test]\n"
 SECRET = "sk-ant-api03-0123456789abcdefREAL"
