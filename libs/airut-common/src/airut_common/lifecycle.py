@@ -80,6 +80,7 @@ def run_service(name: str, main: Callable[[Service], Awaitable[None]]) -> int:
         return 2
     configure_logging(name, log_format=settings.log_format, level=settings.log_level)
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    settings.state_dir.chmod(0o700)  # it may have been there, with other rights
     code = 0
     try:
         asyncio.run(_run(name, settings, main))

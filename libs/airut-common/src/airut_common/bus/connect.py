@@ -11,6 +11,7 @@ from nats.aio.client import Client
 from airut_common.bus.core import Bus
 from airut_common.bus.errors import AWAY, BusTooOld, BusUnavailable
 from airut_common.bus.follow import RETRY_SECONDS
+from airut_common.bus.hangup import hang_up
 
 SERVER_FLOOR = (2, 11)
 """Older servers silently ignore per-key TTL and lack what the streams are configured with."""
@@ -57,7 +58,7 @@ async def open_bus(
                 closed_cb=closed,
             )
     except AWAY as problem:
-        await client.close()
+        await hang_up(client)
         raise BusUnavailable(f"no connection to {url}: {problem!r}") from None
     bus = Bus(client, name)
     try:

@@ -16,6 +16,7 @@ from airut_common.bus.answers import Endpoint
 from airut_common.bus.deliver import Delivery, WorkQueue
 from airut_common.bus.errors import AWAY, BusUnavailable, MessageTooLarge
 from airut_common.bus.follow import RETRY_SECONDS, StoredMessage, follow
+from airut_common.bus.hangup import hang_up
 from airut_common.bus.keys import EXPECTED_REVISION, Keys, KvEntry
 from airut_common.bus.origin import MESSAGE_ID, published_by_a_service
 from airut_common.bus.soon import SoonBuffer
@@ -234,4 +235,4 @@ class Bus:
     async def close(self) -> None:
         """Flush the background buffer for a moment and hang up."""
         await self._soon.close(SOON_AT_STOP_SECONDS)
-        await self.client.close()
+        await hang_up(self.client)
