@@ -29,7 +29,10 @@ from airut_egress.answers import denial, status_for
 
 from .port import ClientPort, detail_of, exchange_of, is_allowed, set_problem
 from .servers import BoundedHttp2Server, StrictHttp1Server
+from .upstream_http import use_bounded_clients
 from .websocket import StreamingWebsocketLayer
+
+use_bounded_clients()
 
 # HTTP/2 carries any bytes; written as an HTTP/1 request line, some would end it early (RFC 9113 §10.3).
 _METHOD: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
