@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import EmailMessage
@@ -13,10 +12,14 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from airut_demo.installation import ADDRESS, API_KEY, GIT_TOKEN, DemoInstallation, demo_base_image, settings
+from airut_demo.__main__ import cache_folder
+from airut_demo.installation import ADDRESS, API_KEY, GIT_TOKEN, DemoInstallation, settings
+from airut_demo.traces import remove_traces
 from airut_demo.world.mail_user import compose, send
 from airut_demo.world.messages_api import Say, Script, ToolUse
 from airut_demo.world.world import USER, World, open_world
+from airut_sandbox.base_image import ensure_base_image
+from airut_sandbox.podman import probe_podman
 
 TASK_SECONDS = 120.0
 _numbers = itertools.count(1)
@@ -133,36 +136,32 @@ def say_all(results: Sequence[str]) -> str:
 ALL = Say(say_all)
 
 
-@pytest.fixture(scope="session")
-def cache_folder() -> Path:
-    """Downloads and archives that outlive a test run."""
-    base = os.environ.get("AIRUT_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
-    return Path(base) if base else Path.home() / ".cache" / "airut"
-
-
-async def open_site(folder: Path, cache: Path, **overrides: Any) -> AsyncIterator[Site]:
-    """A site of one's own; `overrides` are merged into the top level of airut.yaml."""
-    image = await demo_base_image(folder, cache / "demo")
+async def open_site(folder: Path) -> AsyncIterator[Site]:
+    """A site of one's own, and nothing of it left in Podman afterwards."""
+    podman = await probe_podman(folder / "podman", runtime=None)
+    image = await ensure_base_image(podman, cache_dir=cache_folder() / "base-image")
     files = {"probe.py": (Path(__file__).parent / "probe.py").read_text()}
     async with open_world(folder / "world", (), files=files) as world:
         installation = DemoInstallation(folder)
-        config = settings(world, base_image=image, real_model=False) | overrides
-        installation.write(config)
-        async with installation.running():
-            await installation.set_secret(GIT_TOKEN, world.git_token)
-            await installation.set_secret(API_KEY, world.api_key)
-            yield Site(world, installation)
+        installation.write(settings(world, base_image=image, real_model=False))
+        try:
+            async with installation.running():
+                await installation.set_secret(GIT_TOKEN, world.git_token)
+                await installation.set_secret(API_KEY, world.api_key)
+                yield Site(world, installation)
+        finally:
+            await remove_traces(podman, installation.id)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def site(tmp_path_factory: pytest.TempPathFactory, cache_folder: Path) -> AsyncIterator[Site]:
+async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     """The shared site."""
-    async for found in open_site(tmp_path_factory.mktemp("site"), cache_folder):
+    async for found in open_site(tmp_path_factory.mktemp("site")):
         yield found
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def own_site(tmp_path: Path, cache_folder: Path) -> AsyncIterator[Site]:
+async def own_site(tmp_path: Path) -> AsyncIterator[Site]:
     """A site that a test may break."""
-    async for found in open_site(tmp_path, cache_folder):
+    async for found in open_site(tmp_path):
         yield found

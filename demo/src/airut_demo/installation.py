@@ -15,8 +15,6 @@ from typing import Any
 from airut_common.processes import run
 from airut_demo.errors import InstallationFailed
 from airut_demo.world.world import GIT_NAME, MODEL_NAME, REPOSITORY, USER, World
-from airut_sandbox.base_image import ensure_base_image
-from airut_sandbox.podman import probe_podman
 
 ADDRESS = "demo@airut.example"
 GIT_TOKEN = "DEMO_GIT_TOKEN"
@@ -180,12 +178,6 @@ class DemoInstallation:
     def log_tail(self) -> str:
         """The end of its log."""
         return self.log_file.read_text(errors="replace")[-4000:]
-
-
-async def demo_base_image(folder: Path, cache: Path) -> str:
-    """The image that stands for the public base on hosts without a registry."""
-    podman = await probe_podman(folder / "podman", runtime=None)
-    return await ensure_base_image(podman, cache_dir=cache)
 
 
 def _airut(command: str, config: Path, *more: str) -> list[str]:
