@@ -124,6 +124,17 @@ async def test_a_service_answers_again_after_the_server_s_death(nats_server: Nat
                         await asyncio.sleep(0.05)
 
 
+async def test_a_service_that_stops_while_the_server_is_away_ends_in_order(nats_server: NatsServer) -> None:
+    async def close(question: CloseSession) -> SessionClosed:
+        return SessionClosed(sandbox=question.sandbox)
+
+    async with asyncio.timeout(LIMIT), open_bus(nats_server.url, name="x", nkey_seed_file=None) as bus:
+        async with bus.serve("egress", endpoint(close)):
+            await nats_server.kill()
+            while bus.client.is_connected:
+                await asyncio.sleep(0.01)
+
+
 async def test_what_is_no_question_is_refused_and_what_is_no_answer_is_no_answer(bus: Bus) -> None:
     async def close(_: CloseSession) -> Usage:
         return Usage(duration_seconds=1)

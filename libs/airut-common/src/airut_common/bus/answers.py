@@ -1,6 +1,7 @@
 """Questions and answers between services: NATS micro (ADR-32)."""
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from airut_common.contracts.v1 import Message, Refused
 AT_ONCE = 64
 """Questions that one endpoint works on at the same time; more wait."""
 FINISH_SECONDS = 5.0
+HEARD_SECONDS = 10.0
 
 log = structlog.get_logger()
 
@@ -51,24 +53,38 @@ async def ask[M: Message](
 
 @asynccontextmanager
 async def serve(client: Client, name: str, endpoints: Mapping[str, Endpoint[Any]]) -> AsyncIterator[None]:
-    """Answer while the context is open."""
-    service = await nats.micro.add_service(client, name=name, version="1.0.0", description="")
+    """Answer while the context is open.
+
+    Raises:
+        BusUnavailable: the server did not take the subscriptions.
+    """
     answering: set[asyncio.Task[None]] = set()
-    for label, endpoint in endpoints.items():
-        await service.add_endpoint(
-            name=label, subject=endpoint.subject, handler=_answerer(endpoint, answering)
-        )
-    # Only now can others reach it: a question asked after this point finds somebody.
-    await client.flush()
+    try:
+        service = await nats.micro.add_service(client, name=name, version="1.0.0", description="")
+        for label, endpoint in endpoints.items():
+            handler = _answerer(endpoint, answering)
+            await service.add_endpoint(name=label, subject=endpoint.subject, handler=handler)
+        await _until_heard(client)
+    except AWAY as error:
+        raise BusUnavailable(f"the server does not answer: {error!r}") from None
     try:
         yield
     finally:
-        if not client.is_closed:
-            await service.stop()
+        if client.is_connected:
+            with contextlib.suppress(*AWAY):  # gone in this moment: then nobody asks any more either
+                await service.stop()
         if answering:
             await asyncio.wait(answering, timeout=FINISH_SECONDS)
         for task in answering:
             task.cancel()
+
+
+async def _until_heard(client: Client) -> None:
+    """Return once the server has taken our subscriptions: a question asked from now on finds somebody.
+
+    nats-py's `flush` does not tell: its PING overtakes what is still waiting to be written. A request does not.
+    """
+    await client.request("$JS.API.INFO", timeout=HEARD_SECONDS)
 
 
 def _answerer(
