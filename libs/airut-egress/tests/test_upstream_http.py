@@ -105,3 +105,38 @@ async def test_what_an_upstream_says_unasked_is_not_an_answer(world: World, orig
         assert first.content == b"ok"
         second = await http.get("https://api.example.test/2")
         assert second.content == b"ok"
+
+
+async def test_trailers_of_an_answer_stay_behind(world: World, origin: Origin) -> None:
+    origin.take_over = answers(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Trailer: 1\r\n\r\n"
+    )
+    async with client(await world.sandbox()) as http:
+        assert (await http.get("https://api.example.test/", headers={"te": "trailers"})).content == b"ok"
+
+
+async def test_trailers_of_an_upload_stay_here(world: World, origin: Origin) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: api.example.test\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    raw = await exchange(await world.sandbox(), head + b"2\r\nok\r\n0\r\nAuthorization: Bearer mine\r\n\r\n")
+    assert parse_answer(raw).status == 200
+    assert origin.seen[0].body == b"ok"
+    assert b"mine" not in bytes(origin.raw)
+
+
+async def test_row_35_one_sandbox_cannot_take_all_descriptors(
+    world: World, origin: Origin, monkeypatch
+) -> None:
+    monkeypatch.setattr("airut_egress.interception.handler._MAX_UPSTREAMS", 2)
+    sandbox = await world.sandbox()
+    kept = []
+    for _ in range(2):
+        reader, writer = await sandbox.open("api.example.test", 443)
+        writer.write(b"GET / HTTP/1.1\r\nHost: api.example.test\r\n\r\n")
+        await reader.readuntil(b"upstream")
+        kept.append(writer)
+    assert (await request(sandbox)).status == 503
+    for writer in kept:
+        writer.close()
+    while sandbox.session.upstreams:
+        await asyncio.sleep(0.01)
+    assert (await request(sandbox)).status == 200

@@ -21,9 +21,11 @@ def denial(exchange: Exchange, obstacle: str, detail: str = "", *, close: bool) 
 
 
 def status_for(obstacle: str) -> int:
-    """403, or 421 when names disagree (RFC 9110 §15.5.20), or 502 when the upstream is at fault."""
+    """403; 421 when names disagree (RFC 9110 §15.5.20), 502 when the upstream is at fault, 503 when it is too much."""
     if obstacle in _BAD_GATEWAY:
         return 502
+    if obstacle == "connections":
+        return 503
     return 421 if obstacle in _MISDIRECTED else 403
 
 

@@ -23,6 +23,7 @@ MESSAGES: Final = {
     "upstream-unreachable": "This host is allowed, but could not be reached.",
     "upstream-tls": "This host is allowed, but its certificate could not be verified.",
     "protocol": "Only HTTP leaves this sandbox.",
+    "connections": "This sandbox has too many connections open.",
     "policy-changed": "The rules of this sandbox have changed; connect again.",
 }
 _CHANGEABLE: Final = frozenset({"host", "path", "method", "ambiguous-path"})

@@ -78,6 +78,8 @@ class Session:
     names: SyntheticNames = field(default_factory=SyntheticNames)
     totals: Totals = field(default_factory=Totals)
     connections: set[Abortable] = field(default_factory=set)
+    upstreams: int = 0
+    """Connections to upstreams, open or being opened."""
     generation: int = 0
     """Grows when policy or credentials change; connections of an older one are cut (field notes 33)."""
     closed: bool = False

@@ -36,6 +36,8 @@ _FIRST_REQUEST_SECONDS: Final = 30.0
 _UPSTREAM_TLS_SECONDS: Final = 15.0
 #: More than the streams that one HTTP/2 client may open at a time, so that none waits for another's end.
 _UPSTREAMS_PER_CLIENT: Final = 128
+#: Of one sandbox. An HTTP/2 client may need one for each stream, and descriptors are everybody's.
+_MAX_UPSTREAMS: Final = 512
 #: Hooks that say nothing we need; every other one has a method or ends the connection.
 _WITHOUT_WORK: Final = frozenset(
     {
@@ -249,6 +251,13 @@ class SandboxConnection(LiveConnectionHandler):
         dial whatever address that gives (field notes 8)."""
         connection = command.connection
         connection.timestamp_start = time.time()
+        self.session.upstreams += 1
+        try:
+            await self._open(command, connection)
+        finally:
+            self.session.upstreams -= 1
+
+    async def _open(self, command: commands.OpenConnection, connection: Server) -> None:
         try:
             reader, writer = await self._dial(connection)
         except (DialFailed, asyncio.CancelledError) as error:
@@ -280,6 +289,8 @@ class SandboxConnection(LiveConnectionHandler):
             raise DialFailed("mismatch", "the upstream is not the host that was asked for")
         if self._ended or self.session.closed:
             raise DialFailed("policy-changed", "the session is over")
+        if self.session.upstreams > _MAX_UPSTREAMS:
+            raise DialFailed("connections", "too many connections to upstreams")
         return await dial(self._means.resolver, self.host, self.port)
 
     def _expect_tls(self, connection: Server, writer: asyncio.StreamWriter) -> asyncio.TimerHandle:

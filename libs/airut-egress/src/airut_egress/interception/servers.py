@@ -13,6 +13,7 @@ from mitmproxy.proxy.layers.http._events import ResponseEndOfMessage
 from mitmproxy.proxy.layers.http._http1 import Http1Server
 from mitmproxy.proxy.layers.http._http2 import Http2Server
 
+from .bodies import without_trailers
 from .head import head_problem
 from .port import ClientPort
 
@@ -44,6 +45,11 @@ class StrictHttp1Server(Http1Server):
             yield from self._stop_reading()
         else:
             yield from super().read_headers(event)
+
+    def read_body(self, event: events.Event) -> CommandGenerator[None]:
+        """Read on in a body."""
+        self.body_reader = without_trailers(self.body_reader)
+        yield from super().read_body(event)
 
     def send(self, event: HttpEvent) -> CommandGenerator[None]:
         """Send a part of a response."""

@@ -10,6 +10,8 @@ from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._events import ErrorCode, ResponseProtocolError
 from mitmproxy.proxy.layers.http._http1 import Http1Client
 
+from .bodies import without_trailers
+
 MAX_BUFFERED_BYTES: Final = 512 * 1024
 """Of an answer's head, or of one line between chunks: only they wait for their end (field notes 35)."""
 _MAX_INTERIM: Final = 16
@@ -42,6 +44,11 @@ class BoundedHttp1Client(Http1Client):
                     return
                 self._interim += 1
         yield from super().read_headers(event)
+
+    def read_body(self, event: events.Event) -> CommandGenerator[None]:
+        """Read on in a body."""
+        self.body_reader = without_trailers(self.body_reader)
+        yield from super().read_body(event)
 
 
 def use_bounded_clients() -> None:
