@@ -1,17 +1,19 @@
 #!/usr/bin/python3 -I
 """Stands where Claude Code is: speaks its stream, keeps sessions as it does, and does what the mail says.
 
-What follows `---` in the prompt is a program; it finds `say`, `result`, `raw` and `system` ready to use.
+What follows `---` in the prompt is a program; it finds `say`, `result`, `raw`, `system` and `sleep` ready to use.
 """
 
 import json
 import os
 import subprocess
 import sys
+import time
 import uuid
 from pathlib import Path
 
 ARGV, PROMPT = sys.argv[1:], sys.stdin.read()
+sleep = time.sleep
 SESSIONS = Path(os.environ["CLAUDE_CONFIG_DIR"], "sessions")
 
 

@@ -130,7 +130,7 @@ async def test_rows_40_and_41_steering_files_are_named_and_no_hook_runs_on_the_h
     mark = site.folder / "pwned"
     trap = f"#!/bin/sh\\ntouch {mark}\\n"
     program = (
-        f"system(r\"printf '{trap}' > .git/hooks/post-checkout; chmod +x .git/hooks/post-checkout; "
+        f"system(r\"mkdir -p .git/hooks; printf '{trap}' > .git/hooks/post-checkout; chmod +x .git/hooks/post-checkout; "
         f"git config core.fsmonitor 'touch {mark}'; echo x > CLAUDE.md\")\nresult('ok')"
     )
     reply = await site.ask(program)
@@ -152,12 +152,11 @@ async def test_refused_requests_are_counted_in_the_reply(site: Site) -> None:
 
 
 async def test_two_conversations_have_nothing_in_common(site: Site) -> None:
-    one = await site.send(
-        "system('echo 1 > /storage/x; echo 1 > x')\nsay('here')\ntime.sleep(2)\nresult('ok')"
-    )
+    one = await site.send("system('echo 1 > /storage/x; echo 1 > x')\nsay('here')\nsleep(2)\nresult('ok')")
     await site.until_said(one, "here")
     two = await site.ask("result(system('ls /storage /agent/sessions; ls') + os.environ['DEMO_TOKEN'])")
     first = await site.reply_to(one)
+    assert (first.outcome, two.outcome) == ("done", "done")
     assert first.conversation != two.conversation
     assert "\nx" not in two.text
     sandboxes = [question.sandbox for question in site.egress.opened[-2:]]
@@ -189,7 +188,7 @@ async def test_a_damaged_conversation_is_refused_not_followed(site: Site, tmp_pa
 # -- what goes wrong ------------------------------------------------------------------------------------------
 
 AGENT_FAULTS = {
-    "a crash": ("sys.stderr.write('core dumped'); os._exit(3)", "failed", ["exit code 3", "core dumped"]),
+    "a crash": ("os.write(2, b'core dumped'); os._exit(3)", "failed", ["exit code 3", "core dumped"]),
     "garbage": ("raw('\\x00garbage'); raw('[1,2'); sys.exit(0)", "failed", ["without an answer"]),
     "an error": ("result('the model is overloaded', is_error=True)", "failed", ["the model is overloaded"]),
     "half an answer": ("say('half way'); sys.exit(1)", "failed", ["half way", "exit code 1"]),
@@ -212,12 +211,10 @@ async def test_an_agent_that_fails_is_explained_and_the_next_task_is_unharmed(si
 async def test_an_agent_that_never_ends_is_stopped_and_its_words_are_kept(site: Site) -> None:
     await site.configure(limits={"timeout_seconds": 10})
     try:
-        reply = await site.ask(
-            "say('half way')\nimport signal\nsignal.signal(15, 1)\nwhile True: time.sleep(1)"
-        )
+        reply = await site.ask("say('half way')\nimport signal\nsignal.signal(15, 1)\nwhile True: sleep(1)")
     finally:
         await site.configure(limits={"timeout_seconds": 60})
-    assert reply.outcome == "timed_out"
+    assert reply.outcome == "timed_out", reply.text
     assert "within 10 s" in reply.text
     assert "half way" in reply.text
     assert await site.containers() == []
@@ -368,7 +365,7 @@ async def test_an_answer_of_many_megabytes_is_cut(site: Site) -> None:
     assert 200_000 < len(reply.text) < 210_000
 
 
-async def test_row_65_a_workspace_that_is_large_and_odd_is_no_trouble(site: Site) -> None:
+async def test_row_44_a_deep_workspace_and_odd_names_are_no_trouble(site: Site) -> None:
     program = "system('mkdir -p ' + '/'.join(['d' * 50] * 40) + '; mkdir /outbox/$(printf \"a\\\\nb\")')\nresult('ok')"
     reply = await site.ask(program)
     assert reply.outcome == "done"
