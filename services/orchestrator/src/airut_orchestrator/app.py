@@ -48,7 +48,13 @@ async def run(service: Service) -> None:
 
     store, events = Store(engine, settings.host), TaskEvents(bus)
     sessions = EgressSessions(bus, settings.host)
-    preparer = Preparer(podman, bus, settings.state_dir, _cache_folder(), settings.installation)
+    preparer = Preparer(
+        podman=podman,
+        bus=bus,
+        state=settings.state_dir,
+        cache=_cache_folder(),
+        installation=settings.installation,
+    )
     preparer.clean()
     relay = ReplyRelay(bus, store, events)
     dispatcher = Dispatcher(

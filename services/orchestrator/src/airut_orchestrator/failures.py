@@ -86,6 +86,23 @@ def explain(error: BaseException, *, begun: bool = False) -> Explained:
     return Explained("failed", f"internal error: {type(error).__name__}", text, is_bug=True)
 
 
+def missing(file: str, branch: str) -> TaskFailure:
+    """A file that a repository must have is not on its default branch."""
+    return TaskFailure(
+        f"{file} is missing",
+        f"`{file}` is missing on the default branch ({branch}), so nothing was run. "
+        "Add it (see docs/repository.md), merge, and reply in this thread.",
+    )
+
+
+def misconfigured(error: ValueError) -> TaskFailure:
+    """The operator's configuration of a repository cannot be used."""
+    return TaskFailure(
+        f"configuration: {error}",
+        f"The repository is not configured well, so nothing was run: {error}. {_OPERATOR}",
+    )
+
+
 def disk_full(state: str = _NOTHING_RAN) -> str:
     """Words for a host without room."""
     return f"The disk of Airut's host is full. {state} {_OPERATOR} Then reply in this thread."

@@ -10,20 +10,20 @@ from pathlib import Path
 
 from airut_common.bus import Bus
 from airut_common.config.models import RepoConfig, ServerConfig
-from airut_common.contracts.v1 import BlobRef, new_id
+from airut_common.contracts.v1 import BlobRef
 from airut_common.secrets import Secret
-from airut_orchestrator.failures import TaskFailure, disk_full
+from airut_orchestrator.failures import TaskFailure, disk_full, misconfigured, missing
 from airut_orchestrator.folders import ConversationFolders
+from airut_orchestrator.images import Images, Recipe
 from airut_orchestrator.patience import patiently
 from airut_sandbox.agent_binary import ensure_agent
-from airut_sandbox.image import ImageRef, Overlay, ensure_image, git_config
+from airut_sandbox.image import Overlay, git_config
 from airut_sandbox.mirror import Head, Mirror
 from airut_sandbox.outbox import InboxFile, fill_inbox
 from airut_sandbox.podman import Podman
 from airut_sandbox.workspace import create_workspace
 
 POLICY_FILE = ".airut/network-allowlist.yaml"
-CONTAINER_FOLDER = ".airut/container"
 MIN_FREE_BYTES = 128 * 1024 * 1024
 """Below this no task begins: what it writes half is worth nothing, and the reply itself needs room."""
 BLOB_SECONDS = 30.0
@@ -56,29 +56,27 @@ class Source:
     head: Head
 
 
-@dataclass(frozen=True)
 class Preparer:
-    """What preparing needs of this host."""
+    """The steps, on this host."""
 
-    podman: Podman
-    bus: Bus
-    state: Path
-    cache: Path
-    installation: str
-
-    @property
-    def scratch(self) -> Path:
-        """For folders that live as long as one step."""
-        return self.state / "scratch"
+    def __init__(self, *, podman: Podman, bus: Bus, state: Path, cache: Path, installation: str) -> None:
+        """`state` is the service's own folder; `cache` may be shared with other installations."""
+        self.podman = podman
+        self.bus = bus
+        self.installation = installation
+        self._state = state
+        self._cache = cache
+        self._scratch = state / "scratch"
+        self.images = Images(podman, self._scratch, installation)
 
     def clean(self) -> None:
         """At start: remove what a killed process left."""
-        shutil.rmtree(self.scratch, ignore_errors=True)
-        self.scratch.mkdir(mode=0o700)
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._scratch.mkdir(mode=0o700)
 
     def folders(self, conversation: str) -> ConversationFolders:
         """A conversation's folders."""
-        return ConversationFolders(self.state / "conversations" / conversation)
+        return ConversationFolders(self._state / "conversations" / conversation)
 
     def check_space(self) -> None:
         """Refuse to begin on a full disk.
@@ -86,7 +84,7 @@ class Preparer:
         Raises:
             TaskFailure: it is full.
         """
-        if shutil.disk_usage(self.state).free < MIN_FREE_BYTES:
+        if shutil.disk_usage(self._state).free < MIN_FREE_BYTES:
             raise TaskFailure("the disk is full", disk_full())
 
     async def fetch(
@@ -99,13 +97,13 @@ class Preparer:
             MirrorError: the remote or its content cannot be used.
         """
         with watch.stage("mirror"):
-            path = self.state / "mirrors" / f"{repo_id}.git"
+            path = self._state / "mirrors" / f"{repo_id}.git"
             path.parent.mkdir(mode=0o700, exist_ok=True)
             ca_file = repo.git.ca_file or server.egress.ca_file
             try:
                 mirror = Mirror(path, repo.git.url, ca_file, connect_to=server.egress.connect_to)
             except ValueError as error:
-                raise _misconfigured(error) from None
+                raise misconfigured(error) from None
             return Source(repo_id, repo, server, mirror, await mirror.fetch(repo.git.username, token))
 
     async def policy(self, source: Source) -> str:
@@ -116,7 +114,7 @@ class Preparer:
         """
         data = await source.mirror.read_file(source.head.commit, POLICY_FILE)
         if data is None:
-            raise _missing(POLICY_FILE, source.head.branch)
+            raise missing(POLICY_FILE, source.head.branch)
         try:
             return data.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -127,33 +125,20 @@ class Preparer:
                 "Mend it, merge, and reply in this thread.",
             ) from None
 
-    async def image(self, source: Source, ca_pem: str, watch: Stopwatch) -> ImageRef:
-        """The repository's image with our overlay, built or found.
+    def recipe(self, source: Source, ca_pem: str) -> Recipe:
+        """What the repository's image is made of.
 
         Raises:
-            TaskFailure: the default branch has no folder to build from.
-            ImageRefused, ImageBuildFailed, MirrorError: it cannot be built.
+            TaskFailure: the repository's configuration cannot be used.
         """
-        with watch.stage("image"):
-            try:
-                overlay = Overlay(ca_pem.encode(), _git_config(source.repo))
-            except ValueError as error:
-                raise _misconfigured(error) from None
-            folder = self.scratch / f"context-{new_id()}"
-            try:
-                if not await source.mirror.export_tree(source.head.commit, CONTAINER_FOLDER, folder):
-                    raise _missing(f"{CONTAINER_FOLDER}/Dockerfile", source.head.branch)
-                return await ensure_image(
-                    self.podman,
-                    folder,
-                    overlay=overlay,
-                    installation=self.installation,
-                    repo=source.repo_id,
-                    base_image=source.server.sandbox.base_image,
-                    network=source.server.sandbox.build_network,
-                )
-            finally:
-                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        try:
+            overlay = Overlay(ca_pem.encode(), _git_config(source.repo))
+        except ValueError as error:
+            raise misconfigured(error) from None
+        sandbox = source.server.sandbox
+        return Recipe(
+            source.repo_id, source.head, overlay, sandbox.base_image, sandbox.build_network, source.mirror
+        )
 
     async def workspace(self, source: Source, folders: ConversationFolders, watch: Stopwatch) -> None:
         """A full copy for a new conversation; the host runs no git in a used one (field notes 40)."""
@@ -164,7 +149,7 @@ class Preparer:
     async def agent(self, version: str, watch: Stopwatch) -> Path:
         """The agent's program."""
         with watch.stage("agent"):
-            return await ensure_agent(self.cache / "agents", version)
+            return await ensure_agent(self._cache / "agents", version)
 
     async def inbox(
         self, folders: ConversationFolders, attachments: tuple[BlobRef, ...], watch: Stopwatch
@@ -188,21 +173,6 @@ class Preparer:
                 f"attachment: {error}",
                 f"An attachment could not be read ({error}). Nothing was run. Please send it again.",
             ) from None
-
-
-def _missing(file: str, branch: str) -> TaskFailure:
-    return TaskFailure(
-        f"{file} is missing",
-        f"`{file}` is missing on the default branch ({branch}), so nothing was run. "
-        "Add it (see docs/repository.md), merge, and reply in this thread.",
-    )
-
-
-def _misconfigured(error: ValueError) -> TaskFailure:
-    return TaskFailure(
-        f"configuration: {error}",
-        f"The repository is not configured well, so nothing was run: {error}. Please tell the operator.",
-    )
 
 
 def _git_config(repo: RepoConfig) -> str:

@@ -20,6 +20,7 @@ from airut_orchestrator.execution import Execution
 from airut_orchestrator.failures import TaskFailure, explain
 from airut_orchestrator.folders import ConversationFolders
 from airut_orchestrator.harvest import collect_files, note_denied, note_steering
+from airut_orchestrator.images import Expected
 from airut_orchestrator.patience import beside
 from airut_orchestrator.prepare import Preparer, Source, Stopwatch
 from airut_orchestrator.prompt import build_prompt
@@ -81,6 +82,7 @@ class _Ahead:
     workspace: asyncio.Task[None]
     inbox: asyncio.Task[tuple[str, ...]]
     program: asyncio.Task[Path]
+    image: Expected | None
 
 
 class SessionLost(Exception):
@@ -137,10 +139,11 @@ class Runner:
             enter = stack.enter_async_context
             program = await enter(beside(prepare.agent(repo.agent.version, watch)))
             inbox = await enter(beside(prepare.inbox(folders, task.request.attachments, watch)))
+            image = await enter(prepare.images.expecting(task.request.repo))
             source = await prepare.fetch(task.request.repo, repo, server, settings.token, watch)
             workspace = await enter(beside(prepare.workspace(source, folders, watch)))
             policy = await prepare.policy(source)
-            ahead = _Ahead(source, policy, folders, workspace, inbox, program)
+            ahead = _Ahead(source, policy, folders, workspace, inbox, program, image)
             try:
                 return await self._try(job, ahead, task.sandbox or new_id(), task.agent_session)
             except SessionLost:
@@ -156,7 +159,9 @@ class Runner:
         opening = time.monotonic()
         async with self._sessions.session(question) as session:
             job.watch.timings_ms["egress_open"] = round((time.monotonic() - opening) * 1000, 1)
-            image = await self._preparer.image(source, session.opened.ca_certificate, job.watch)
+            with job.watch.stage("image"):
+                recipe = self._preparer.recipe(source, session.opened.ca_certificate)
+                image = await self._preparer.images.take(recipe, ahead.image)
             prompt = self._prompt(job.task, await ahead.inbox, resume)
             await ahead.workspace
             folders.check()

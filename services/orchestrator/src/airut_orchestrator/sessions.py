@@ -1,7 +1,7 @@
 """Network sessions of running sandboxes: opened, closed, and given back after the egress-proxy was restarted."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +13,7 @@ from airut_common.bus.topology import STATUS_BUCKET
 from airut_common.contracts.v1 import CloseSession, OpenSession, Refused, SessionClosed, SessionOpened
 from airut_common.contracts.v1.subjects import egress_service
 from airut_orchestrator.failures import TaskFailure
+from airut_orchestrator.patience import patiently
 from airut_sandbox.errors import AttachFailed
 
 OPEN_SECONDS = 20.0
@@ -166,20 +167,17 @@ class EgressSessions:
         Raises:
             TaskFailure: refused, or nobody answered for too long.
         """
-        end = asyncio.get_running_loop().time() + OPEN_SECONDS
-        while True:
-            try:
-                answer = await self._bus.request(
-                    self._open_subject, request, SessionOpened, timeout_seconds=ASK_SECONDS
-                )
-            except BusUnavailable as error:
-                if asyncio.get_running_loop().time() > end:
-                    raise _unavailable(error) from error
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
-                if isinstance(answer, Refused):
-                    raise _refusal(answer)
-                return answer
+
+        def ask() -> Awaitable[SessionOpened | Refused]:
+            return self._bus.request(self._open_subject, request, SessionOpened, timeout_seconds=ASK_SECONDS)
+
+        try:
+            answer = await patiently(ask, OPEN_SECONDS)
+        except BusUnavailable as error:
+            raise _unavailable(error) from error
+        if isinstance(answer, Refused):
+            raise _refusal(answer)
+        return answer
 
     async def ask_close(self, sandbox: str) -> SessionClosed | None:
         """Ask for a session's end; None when nobody answered."""
