@@ -238,11 +238,14 @@ class SandboxConnection(LiveConnectionHandler):
             sandbox=self.session.config.sandbox,
         )
         log.debug("interception_traceback", exc_info=error or True)
-        for exchange in tuple(self.exchanges):
-            exchange.finish("error", "internal")
-        self.exchanges.clear()
-        self._spoken = True
         self._end(at_once=True)
+        under_way = tuple(self.exchanges)
+        self.exchanges.clear()
+        for exchange in under_way:
+            exchange.finish("error", "internal")
+        if not under_way and not self._spoken:
+            self._spoken = True
+            self.session.record("connection", "error", "internal", host=self._shown_host, port=self.port)
 
     # -- upstreams -----------------------------------------------------------------------------------------
 
