@@ -101,7 +101,9 @@ async def test_a_fault_in_a_hook_ends_the_connection(
         assert origin.seen == []
         assert SECRET not in answer.body
     if name in {"tls_clienthello", "tls_start_client"}:
-        assert [(e.reason, e.host) for e in wrong.recorder.of("connection")] == [("internal", "api.example.test")]
+        assert [(e.reason, e.host) for e in wrong.recorder.of("connection")] == [
+            ("internal", "api.example.test")
+        ]
     if name == "responseheaders":
         assert answer.status == 0
     if name != "websocket_end":
