@@ -15,9 +15,13 @@ from airut_orchestrator.events import TaskEvents
 from .conftest import recorded
 
 
+def never() -> None:
+    pytest.fail("this was not to happen")
+
+
 async def test_what_is_acknowledged_is_committed_and_told(bus: Bus, store: Store) -> None:
     claimed = asyncio.Event()
-    claim = Claim(store, TaskEvents(bus), claimed.set)
+    claim = Claim(store, TaskEvents(bus), claimed=claimed.set, disk_full=never)
     request = task_request()
     await bus.publish(subjects.task_requested(request.repo), request, msg_id=request.id)
     consuming = asyncio.create_task(bus.consume(ORCHESTRATOR_TASKS, TaskRequest, claim))
@@ -33,7 +37,7 @@ async def test_what_is_acknowledged_is_committed_and_told(bus: Bus, store: Store
 
 
 async def test_row_54_a_second_delivery_is_acknowledged_and_changes_nothing(bus: Bus, store: Store) -> None:
-    claim = Claim(store, TaskEvents(bus), lambda: None)
+    claim = Claim(store, TaskEvents(bus), claimed=lambda: None, disk_full=never)
     request = task_request()
     await claim(request)
     await store.begin_next()
@@ -46,6 +50,13 @@ async def test_nothing_is_acknowledged_while_the_database_fails(bus: Bus) -> Non
         async def add(self, request: TaskRequest) -> None:
             raise OperationalError("INSERT", {}, Exception("database or disk is full"))
 
-    claim = Claim(Broken(), TaskEvents(bus), lambda: pytest.fail("nothing was claimed"))  # type: ignore[arg-type]
+    made_room: list[bool] = []
+    claim = Claim(
+        Broken(),  # type: ignore[arg-type]
+        TaskEvents(bus),
+        claimed=never,
+        disk_full=lambda: made_room.append(True),
+    )
     with pytest.raises(Retry):
         await claim(task_request())
+    assert made_room == [True]

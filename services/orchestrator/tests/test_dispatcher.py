@@ -64,6 +64,7 @@ class Bench:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     replied: list[bool] = field(default_factory=list)
     abandoned: list[str] = field(default_factory=list)
+    made_room: list[bool] = field(default_factory=list)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -96,6 +97,7 @@ def make_bench(store: Store, bus: Bus, *, most: int = 2) -> Bench:
         max_concurrent=lambda: most,
         replied=lambda: bench.replied.append(True),
         abandoned=abandoned.append,
+        disk_full=lambda: bench.made_room.append(True),
     )
     bench = Bench(store, runner, dispatcher, abandoned=abandoned)
     return bench
@@ -194,8 +196,8 @@ async def test_what_was_finished_before_the_death_is_not_run_again(bench: Bench)
 class FailingStore:
     """A database that is locked a few times."""
 
-    def __init__(self, store: Store, method: str, failures: int) -> None:
-        self._store, self._method, self.left = store, method, failures
+    def __init__(self, store: Store, method: str, failures: int, error: str = "database is locked") -> None:
+        self._store, self._method, self.left, self._error = store, method, failures, error
 
     def __getattr__(self, name: str):
         found: Callable[..., Awaitable[object]] = getattr(self._store, name)
@@ -205,7 +207,7 @@ class FailingStore:
         async def sometimes(*args):
             if self.left:
                 self.left -= 1
-                raise OperationalError("UPDATE", {}, Exception("database is locked"))
+                raise OperationalError("UPDATE", {}, Exception(self._error))
             return await found(*args)
 
         return sometimes
@@ -222,6 +224,16 @@ async def test_a_database_that_fails_for_a_while_costs_no_task_and_no_answer(
         await bench.ask("a")
         await bench.until_state("a", "replying")
     assert bench.runner.begun == ["a"]
+
+
+async def test_room_is_made_for_a_result_on_a_full_disk(store: Store, bus: Bus, monkeypatch) -> None:
+    monkeypatch.setattr(dispatcher_module, "RETRY_SECONDS", 0.02)
+    bench = make_bench(FailingStore(store, "finish", 2, "database or disk is full"), bus)  # type: ignore[arg-type]
+    bench.runner.gate("a").set()
+    async with bench.running():
+        await bench.ask("a")
+        await bench.until_state("a", "replying")
+    assert bench.made_room == [True, True]
 
 
 async def test_a_conversation_is_free_again_when_its_task_was_lost(bench: Bench, monkeypatch) -> None:

@@ -20,6 +20,7 @@ from airut_orchestrator.events import TaskEvents
 from airut_orchestrator.instance import only_instance
 from airut_orchestrator.prepare import Preparer
 from airut_orchestrator.relay import ReplyRelay
+from airut_orchestrator.reserve import Reserve
 from airut_orchestrator.runner import Runner, Settings
 from airut_orchestrator.sessions import EgressSessions
 from airut_sandbox.container import remove_leftovers
@@ -48,12 +49,14 @@ async def run(service: Service) -> None:
 
     store, events = Store(engine, settings.host), TaskEvents(bus)
     sessions = EgressSessions(bus, settings.host)
+    reserve = Reserve(settings.state_dir / "reserve")
     preparer = Preparer(
         podman=podman,
         bus=bus,
         state=settings.state_dir,
         cache=_cache_folder(),
         installation=settings.installation,
+        reserve=reserve,
     )
     preparer.clean()
     relay = ReplyRelay(bus, store, events)
@@ -65,6 +68,7 @@ async def run(service: Service) -> None:
         max_concurrent=lambda: config.server.max_concurrent,
         replied=relay.wake,
         abandoned=sessions.close_later,
+        disk_full=reserve.give_up,
     )
     await dispatcher.recover()
     service.spawn("relay", relay.run())
@@ -72,7 +76,7 @@ async def run(service: Service) -> None:
     service.spawn("egress-closing", sessions.close_owed())
     service.spawn("leases", dispatcher.keep_leases())
     service.spawn("configuration", _wake_on_change(config, dispatcher))
-    claim = Claim(store, events, dispatcher.wake)
+    claim = Claim(store, events, claimed=dispatcher.wake, disk_full=reserve.give_up)
     claiming = service.spawn(
         "claim", bus.consume(ORCHESTRATOR_TASKS, TaskRequest, claim, concurrency=CLAIM_CONCURRENCY)
     )

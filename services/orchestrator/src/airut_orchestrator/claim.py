@@ -10,6 +10,7 @@ from airut_common.bus import Retry
 from airut_common.contracts.v1 import TaskRequest
 from airut_orchestrator.database.store import Store
 from airut_orchestrator.events import TaskEvents
+from airut_orchestrator.reserve import is_disk_full
 
 AGAIN = timedelta(seconds=2)
 
@@ -19,11 +20,15 @@ log = structlog.get_logger()
 class Claim:
     """Handler of `AIRUT_TASKS`."""
 
-    def __init__(self, store: Store, events: TaskEvents, claimed: Callable[[], None]) -> None:
-        """`claimed` is told that there may be something to start."""
+    def __init__(
+        self, store: Store, events: TaskEvents, *, claimed: Callable[[], None], disk_full: Callable[[], None]
+    ) -> None:
+        """`claimed` is told that there may be something to start; `disk_full` makes some room, so that the task can
+        be taken in and refused with a reply."""
         self._store = store
         self._events = events
         self._claimed = claimed
+        self._disk_full = disk_full
 
     async def __call__(self, request: TaskRequest) -> None:
         """Commit the request; returning acknowledges it.
@@ -35,6 +40,8 @@ class Claim:
             task = await self._store.add(request)
         except SQLAlchemyError as error:
             log.warning("not_claimed", task=request.id, reason=str(error.__cause__ or error))
+            if is_disk_full(error):
+                self._disk_full()
             raise Retry(f"database: {type(error).__name__}", AGAIN) from error
         if task is None:
             log.info("task_known", task=request.id)

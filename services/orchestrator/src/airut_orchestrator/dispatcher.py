@@ -12,6 +12,7 @@ from airut_common.contracts.v1 import Reply
 from airut_orchestrator.database.store import LEASE, QueuedTask, Store
 from airut_orchestrator.events import TaskEvents
 from airut_orchestrator.replies import build_reply
+from airut_orchestrator.reserve import is_disk_full
 from airut_orchestrator.runner import Finished, Settings
 from airut_orchestrator.verdict import Result
 
@@ -60,9 +61,10 @@ class Dispatcher:
         max_concurrent: Callable[[], int],
         replied: Callable[[], None],
         abandoned: Callable[[str], None],
+        disk_full: Callable[[], None],
     ) -> None:
         """`settings` gives a repository's configuration as it is now; `replied` is told that a reply waits to be
-        published; `abandoned` that a sandbox's network session may still be open."""
+        published; `abandoned` that a sandbox's network session may still be open; `disk_full` makes some room."""
         self._store = store
         self._runner = runner
         self._events = events
@@ -70,6 +72,7 @@ class Dispatcher:
         self._max_concurrent = max_concurrent
         self._replied = replied
         self._abandoned = abandoned
+        self._disk_full = disk_full
         self._wake = asyncio.Event()
         self._running: dict[str, _Work] = {}
 
@@ -144,6 +147,8 @@ class Dispatcher:
                 await self._store.finish(finished.reply, finished.reason, finished.agent_session)
             except SQLAlchemyError as error:
                 log.error("result_not_stored", reason=str(error.__cause__ or error))
+                if is_disk_full(error):
+                    self._disk_full()
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, SLOWEST_RETRY_SECONDS)
             else:

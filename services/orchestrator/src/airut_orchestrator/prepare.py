@@ -16,6 +16,7 @@ from airut_orchestrator.failures import TaskFailure, disk_full, misconfigured, m
 from airut_orchestrator.folders import ConversationFolders
 from airut_orchestrator.images import Images, Recipe
 from airut_orchestrator.patience import patiently
+from airut_orchestrator.reserve import Reserve
 from airut_sandbox.agent_binary import ensure_agent
 from airut_sandbox.image import Overlay, git_config
 from airut_sandbox.mirror import Head, Mirror
@@ -59,13 +60,16 @@ class Source:
 class Preparer:
     """The steps, on this host."""
 
-    def __init__(self, *, podman: Podman, bus: Bus, state: Path, cache: Path, installation: str) -> None:
+    def __init__(
+        self, *, podman: Podman, bus: Bus, state: Path, cache: Path, installation: str, reserve: Reserve
+    ) -> None:
         """`state` is the service's own folder; `cache` may be shared with other installations."""
         self.podman = podman
         self.bus = bus
         self.installation = installation
         self._state = state
         self._cache = cache
+        self._reserve = reserve
         self._scratch = state / "scratch"
         self.images = Images(podman, self._scratch, installation)
 
@@ -86,6 +90,7 @@ class Preparer:
         """
         if shutil.disk_usage(self._state).free < MIN_FREE_BYTES:
             raise TaskFailure("the disk is full", disk_full())
+        self._reserve.take()
 
     async def fetch(
         self, repo_id: str, repo: RepoConfig, server: ServerConfig, token: Secret | None, watch: Stopwatch

@@ -1,0 +1,120 @@
+from pathlib import Path
+
+import pytest
+
+import airut_orchestrator.prepare as prepare_module
+from airut_common.testing.builders import task_request
+from airut_orchestrator.failures import TaskFailure
+from airut_orchestrator.folders import ConversationFolders
+from airut_orchestrator.instance import AlreadyRunning, only_instance
+from airut_orchestrator.prepare import Preparer
+from airut_orchestrator.prompt import build_prompt
+from airut_orchestrator.reserve import Reserve
+
+
+class NoPodman:
+    rootless = False
+
+
+async def ready(root: Path) -> ConversationFolders:
+    folders = ConversationFolders(root)
+    await folders.make_ready(NoPodman())  # type: ignore[arg-type]
+    return folders
+
+
+async def test_what_belongs_to_one_task_is_emptied_and_the_rest_kept(tmp_path: Path) -> None:
+    folders = await ready(tmp_path / "conversations" / "c")
+    for folder in (folders.outbox, folders.storage, folders.agent):
+        (folder / "old").write_text("x")
+    folders.workspace.mkdir()
+    (folders.root / ".workspace.draft").mkdir()
+    await ready(folders.root)
+    found = sorted(str(path.relative_to(folders.root)) for path in folders.root.rglob("*"))
+    assert found == ["agent", "agent/old", "outbox", "storage", "storage/old", "workspace"]
+    assert folders.root.stat().st_mode & 0o777 == folders.root.parent.stat().st_mode & 0o777 == 0o700
+
+
+async def test_row_62_a_link_in_place_of_the_outbox_is_removed_not_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("x")
+    folders = await ready(tmp_path / "conversations" / "c")
+    folders.outbox.rmdir()
+    folders.outbox.symlink_to(outside)
+    await ready(folders.root)
+    assert not folders.outbox.is_symlink()
+    assert (outside / "precious").exists()
+
+
+@pytest.mark.parametrize("name", ["workspace", "storage", "agent", "inbox", "outbox"])
+async def test_a_folder_that_is_none_is_found_out_before_it_is_mounted(tmp_path: Path, name: str) -> None:
+    folders = ConversationFolders(tmp_path)
+    for each in ("workspace", "storage", "agent", "inbox", "outbox"):
+        (tmp_path / each).mkdir()
+    folders.check()
+    (tmp_path / name).rmdir()
+    with pytest.raises(TaskFailure, match=name):
+        folders.check()
+    (tmp_path / name).symlink_to("/etc")
+    with pytest.raises(TaskFailure, match=name):
+        folders.check()
+
+
+def test_nothing_of_the_host_is_mounted_but_the_conversation_and_the_program(tmp_path: Path) -> None:
+    mounts = ConversationFolders(tmp_path).mounts(Path("/cache/claude"))
+    assert {str(mount.source.parent) for mount in mounts} == {str(tmp_path), "/cache"}
+    assert {mount.target for mount in mounts if mount.read_only} == {"/inbox", "/opt/airut/agent/claude"}
+
+
+def test_row_66_one_process_holds_a_state_folder(tmp_path: Path) -> None:
+    with only_instance(tmp_path):
+        with pytest.raises(AlreadyRunning), only_instance(tmp_path):
+            pass
+    with only_instance(tmp_path):
+        pass
+
+
+def test_the_reserve_is_room_that_can_be_given_up(tmp_path: Path) -> None:
+    reserve = Reserve(tmp_path / "reserve", 4096)
+    for _ in range(2):
+        reserve.take()
+        assert (tmp_path / "reserve").stat().st_size == 4096
+    for _ in range(2):
+        reserve.give_up()
+        assert not (tmp_path / "reserve").exists()
+    Reserve(tmp_path / "too-large", 2**60).take()
+    assert not (tmp_path / "too-large").exists()
+
+
+def test_on_a_full_disk_no_task_begins(tmp_path: Path, monkeypatch) -> None:
+    reserve = Reserve(tmp_path / "reserve", 4096)
+    preparer = Preparer(
+        podman=NoPodman(), bus=None, state=tmp_path, cache=tmp_path, installation="x", reserve=reserve
+    )  # type: ignore[arg-type]
+    preparer.check_space()
+    assert (tmp_path / "reserve").exists()
+    monkeypatch.setattr(prepare_module, "MIN_FREE_BYTES", 2**62)
+    with pytest.raises(TaskFailure, match="disk is full") as failure:
+        preparer.check_space()
+    assert failure.value.outcome == "refused"
+
+
+def prompt(**values) -> str:
+    options = {"inbox": (), "interrupted": False, "began_anew": False}
+    request = task_request(**{key: value for key, value in values.items() if key not in options})
+    chosen = {key: values.get(key, default) for key, default in options.items()}
+    return build_prompt(request, **chosen).decode()
+
+
+def test_the_prompt_says_who_asks_and_where_things_are() -> None:
+    text = prompt(text="Fix it.", subject="Greeting", inbox=("a.txt", "b.txt"))
+    for word in ("ada@lovelace.example", "by mail", "/workspace", "/outbox", "/storage", "a.txt, b.txt"):
+        assert word in text
+    assert text.endswith("Subject: Greeting\n\nFix it.")
+    assert "interrupted" not in text
+
+
+def test_the_prompt_says_what_happened_before() -> None:
+    assert "interrupted" in prompt(interrupted=True)
+    assert "not known here any more" in prompt(began_anew=True)
+    assert "Subject:" not in prompt(subject="")
