@@ -3,6 +3,7 @@
 import asyncio
 import sys
 
+from airut_common.log import configure_logging
 from bench import egress, mail, network
 from bench.rows import machine, show
 
@@ -16,6 +17,7 @@ def main() -> int:
     if unknown:
         sys.stderr.write(f"unknown: {', '.join(sorted(unknown))}; there are: {', '.join(PARTS)}\n")
         return 2
+    configure_logging("bench", log_format="text", level="warning")
     print(machine())
     if "egress" in chosen:
         show(
