@@ -16,6 +16,10 @@ from airut_orchestrator.replies import shortened
 from .conftest import recorded
 
 
+def relay_of(bus, store) -> ReplyRelay:
+    return ReplyRelay(bus, store, TaskEvents(bus), disk_full=lambda: None)
+
+
 async def finished(store: Store, name: str, **values) -> None:
     await store.add(task_request(id=name))
     await store.begin_next()
@@ -34,7 +38,7 @@ async def on_the_bus(bus: Bus) -> list[Reply]:
 async def test_replies_are_published_in_order_and_marked(bus: Bus, store: Store) -> None:
     await finished(store, "a")
     await finished(store, "b", outcome="refused", text="no")
-    await ReplyRelay(bus, store, TaskEvents(bus)).publish_waiting()
+    await relay_of(bus, store).publish_waiting()
     assert [item.id for item in await on_the_bus(bus)] == ["a", "b"]
     assert await store.unpublished() == []
     assert [await store.state(name) for name in ("a", "b")] == ["done", "failed"]
@@ -55,15 +59,15 @@ class DiesBeforeTheMark:
 async def test_a_death_between_publication_and_mark_gives_one_reply(bus: Bus, store: Store) -> None:
     await finished(store, "a")
     with pytest.raises(asyncio.CancelledError):
-        await ReplyRelay(bus, DiesBeforeTheMark(store), TaskEvents(bus)).publish_waiting()  # type: ignore[arg-type]
-    await ReplyRelay(bus, store, TaskEvents(bus)).publish_waiting()
+        await relay_of(bus, DiesBeforeTheMark(store)).publish_waiting()
+    await relay_of(bus, store).publish_waiting()
     assert [item.id for item in await on_the_bus(bus)] == ["a"]
     assert await store.state("a") == "done"
 
 
 async def test_a_relay_waits_for_a_bus_that_is_away(bus: Bus, store: Store, nats_server) -> None:
     await finished(store, "a")
-    relay = ReplyRelay(bus, store, TaskEvents(bus))
+    relay = relay_of(bus, store)
     await nats_server.stop()
     working = asyncio.create_task(relay.run())
     await asyncio.sleep(0)
@@ -104,7 +108,7 @@ async def test_a_reply_that_the_bus_never_takes_is_shortened_and_stops_nobody(st
     await finished(store, "a", **long)
     await finished(store, "b")
     bus = SmallBus(20_000)
-    await ReplyRelay(bus, store, TaskEvents(bus)).publish_waiting()  # type: ignore[arg-type]
+    await relay_of(bus, store).publish_waiting()
     assert [item.id for item in bus.taken] == ["a", "b"]
     assert "has been cut" in bus.taken[0].text
     assert bus.taken[0].route.in_reply_to == email_route().in_reply_to
@@ -122,5 +126,5 @@ async def test_a_bus_that_stays_away_is_said(store: Store) -> None:
 
     await finished(store, "a")
     with pytest.raises(BusUnavailable):
-        await ReplyRelay(Away(0), store, TaskEvents(Away(0))).publish_waiting()  # type: ignore[arg-type]
+        await relay_of(Away(0), store).publish_waiting()
     assert await store.state("a") == "replying"

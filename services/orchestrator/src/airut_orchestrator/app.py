@@ -59,7 +59,7 @@ async def run(service: Service) -> None:
         reserve=reserve,
     )
     preparer.clean()
-    relay = ReplyRelay(bus, store, events)
+    relay = ReplyRelay(bus, store, events, disk_full=reserve.give_up)
     dispatcher = Dispatcher(
         store=store,
         runner=Runner(preparer=preparer, sessions=sessions, store=store, events=events, agent=ClaudeCode()),

@@ -1,6 +1,7 @@
 """From the database to the bus: each reply until it is acknowledged, then it is marked. The id makes repeats one."""
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -10,6 +11,7 @@ from airut_common.contracts.v1 import Reply, TaskState, subjects
 from airut_orchestrator.database.store import Store
 from airut_orchestrator.events import TaskEvents
 from airut_orchestrator.replies import shortened
+from airut_orchestrator.reserve import is_disk_full
 
 PUBLISH_SECONDS = 30.0
 RETRY_SECONDS = 1.0
@@ -20,10 +22,12 @@ log = structlog.get_logger()
 class ReplyRelay:
     """Publishes finished replies, the oldest task's first."""
 
-    def __init__(self, bus: Bus, store: Store, events: TaskEvents) -> None:
+    def __init__(self, bus: Bus, store: Store, events: TaskEvents, *, disk_full: Callable[[], None]) -> None:
+        """`disk_full` makes some room, so that what was published can be marked."""
         self._bus = bus
         self._store = store
         self._events = events
+        self._disk_full = disk_full
         self._wake = asyncio.Event()
         self._wake.set()
 
@@ -38,10 +42,17 @@ class ReplyRelay:
             self._wake.clear()
             try:
                 await self.publish_waiting()
-            except (BusUnavailable, SQLAlchemyError) as error:
-                log.warning("reply_waits", reason=str(error))
-                await asyncio.sleep(RETRY_SECONDS)
-                self._wake.set()
+            except BusUnavailable as error:
+                await self._later(str(error))
+            except SQLAlchemyError as error:
+                if is_disk_full(error):
+                    self._disk_full()
+                await self._later(str(error.__cause__ or error))
+
+    async def _later(self, reason: str) -> None:
+        log.warning("reply_waits", reason=reason)
+        await asyncio.sleep(RETRY_SECONDS)
+        self._wake.set()
 
     async def publish_waiting(self) -> None:
         """Publish every reply that is not marked.
