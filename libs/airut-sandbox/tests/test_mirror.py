@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import trustme
 
 from airut_common.secrets import Secret
 from airut_sandbox.mirror import Mirror, MirrorError, TreeLimits
@@ -134,6 +135,19 @@ async def test_row_70_a_certificate_for_another_name(
     error = await problem_of(Mirror(tmp_path / "m", upstream.server.url(host="127.0.0.1"), authority.file))
     assert error.problem == "unreachable"
     assert "certificate" in str(error)
+
+
+async def test_an_operators_authorities_come_beside_the_systems(
+    upstream: Upstream, tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(other)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    for ca_file in (None, other):
+        mirror = Mirror(tmp_path / f"m-{ca_file is None}", upstream.server.url(), ca_file)
+        assert (await mirror.fetch("x-access-token", None)).branch == "main"
+    error = await problem_of(Mirror(tmp_path / "m", upstream.server.url(), tmp_path / "missing.pem"))
+    assert "authorities" in str(error)
 
 
 async def test_row_18_a_redirect_does_not_get_the_token(

@@ -18,6 +18,7 @@ from airut_sandbox.locks import file_lock
 from airut_sandbox.mirror_errors import MirrorError, MirrorProblem, explain
 from airut_sandbox.remote import Clock, Remote, parse_ls_remote
 from airut_sandbox.tree import TreeEntry, TreeLimits, check_tree, parse_ls_tree, split_batch, write_tree
+from airut_sandbox.trust import trust_config
 
 __all__ = ["Head", "Mirror", "MirrorError", "MirrorProblem", "TreeLimits"]
 
@@ -41,7 +42,7 @@ class Mirror:
     """One repository's mirror at `path`.
 
     `connect_to` maps host names to an `address:port` to dial instead; TLS still proves the name. `ca_file` holds
-    the authorities to trust in place of the system's. Any number of mirrors, also of other processes, may share
+    authorities to trust besides the system's. Any number of mirrors, also of other processes, may share
     one path.
     """
 
@@ -251,10 +252,13 @@ class Mirror:
 
     @asynccontextmanager
     async def _remote_git(self, username: str, token: Secret | None) -> AsyncIterator[Git]:
-        config: list[tuple[str, str]] = []
+        try:
+            bundle = self.path.with_name(f"{self.path.name}.ca.pem")
+            config = list(await asyncio.to_thread(trust_config, self._ca_file, bundle))
+        except OSError as error:
+            reason = f"{self._where}: the file with its authorities cannot be used ({error.strerror})"
+            raise MirrorError("broken", reason) from error
         hidden: tuple[str, ...] = ()
-        if self._ca_file is not None:
-            config.append(("http.sslCAInfo", str(self._ca_file)))
         if token is not None:
             header = basic_authorization(username, token)
             hidden = (token.reveal(), header)
