@@ -33,6 +33,7 @@ REFUSED = [
 ]  # fmt: skip
 SEEN = [
     ("ipv4_literal", "1.1.1.1"),
+    ("ipv6_literal", "2606:4700:4700::1111"),
     ("metadata", "169.254.169.254"),
     ("raw_tcp_allowed_name", MODEL_NAME),
     ("connect", EXFIL_NAME),

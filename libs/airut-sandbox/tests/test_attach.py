@@ -92,11 +92,9 @@ REFUSED = [
     ("udp", "198.18.0.7", 123),
     ("sendto", "224.0.0.251", 5353),
     ("broadcast", "255.255.255.255", 67),
-    ("tcp", "2001:db8::1", 443),  # row 6
-    ("udp", "2001:db8::1", 53),
+    ("udp", "2001:db8::1", 53),  # row 6
     ("udp", "2001:4860:4860::8888", 53),
     ("sendto", "ff02::1", 5353),
-    ("tcp", "fe80::1", 80),
 ]
 
 
@@ -111,6 +109,14 @@ async def test_everything_else_is_refused_at_once(bench: Bench, proxy: FakeProxy
         assert when == "at-once", (attempt, line)
     assert proxy.connections == []
     assert proxy.questions == []
+
+
+async def test_tcp_over_ipv6_goes_to_a_listener_of_its_own_and_nowhere_else(
+    bench: Bench, proxy: FakeProxy
+) -> None:
+    """Row 6: no side door, and the proxy learns where it was going."""
+    assert await _inside(bench, proxy, "try tcp 2001:db8::1 443") == "open at-once"
+    assert proxy.connections == [("2001:db8::1", 443)]
 
 
 async def test_a_v4_address_in_v6_clothes_is_redirected_too(bench: Bench, proxy: FakeProxy) -> None:

@@ -1,4 +1,5 @@
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +66,8 @@ def test_a_damaged_id_is_not_replaced_in_silence(tmp_path) -> None:
     (installation.state / "installation.json").write_text("{")
     with pytest.raises(UsageError, match="damaged"):
         open_installation(file)
+
+
+def test_the_example_in_the_docs_is_valid() -> None:
+    example = Path(__file__).parents[3] / "docs" / "airut.example.yaml"
+    assert list(read_config(example).repos) == ["website"]

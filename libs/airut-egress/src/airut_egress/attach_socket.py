@@ -1,7 +1,8 @@
 """Takes over the listening sockets that were opened inside a sandbox: `SCM_RIGHTS` over a private Unix socket.
 
-One message: `{"version":1,"token":"…"}`, a line feed, and exactly two descriptors, the TCP listener and the UDP
-socket. One answer: `{"ok":true}` or `{"ok":false,"text":"…"}`, and a line feed.
+One message: `{"version":1,"token":"…"}`, a line feed, and two or three descriptors: the TCP listener, the UDP
+socket and, where the sandbox has IPv6, the listener for that. One answer: `{"ok":true}` or
+`{"ok":false,"text":"…"}`, and a line feed.
 """
 
 import array
@@ -23,8 +24,9 @@ _DEADLINE_SECONDS: Final = 5.0
 _MAX_DESCRIPTORS: Final = 8
 
 log = structlog.get_logger()
-Attach = Callable[[str, socket.socket, socket.socket], Awaitable[None]]
-"""Token, TCP listener, UDP socket. Raises AttachRefused; then the caller closes the sockets."""
+Attach = Callable[..., Awaitable[None]]
+"""Token, TCP listener, UDP socket and, where there is IPv6, its TCP listener. Raises AttachRefused; then the caller
+closes the sockets."""
 
 
 class AttachRefused(Exception):
@@ -91,8 +93,8 @@ async def _take(asker: socket.socket, attach: Attach) -> dict[str, object]:
     try:
         if flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC):
             raise AttachRefused("the message was cut")
-        tcp, udp = _checked(sockets, count=len(descriptors))
-        await attach(_token(message), tcp, udp)
+        _check(sockets, count=len(descriptors))
+        await attach(_token(message), *sockets)
     except AttachRefused as refusal:
         for each in sockets:
             each.close()
@@ -133,16 +135,18 @@ def _sockets(descriptors: list[int]) -> list[socket.socket]:
     return found
 
 
-def _checked(sockets: list[socket.socket], *, count: int) -> tuple[socket.socket, socket.socket]:
-    if count != 2 or len(sockets) != 2:
-        raise AttachRefused("expected two sockets")
-    tcp, udp = sockets
+def _check(sockets: list[socket.socket], *, count: int) -> None:
+    if count not in {2, 3} or len(sockets) != count:
+        raise AttachRefused("expected two or three sockets")
     kinds = [(each.family, each.type & ~(socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)) for each in sockets]
-    if kinds != [(socket.AF_INET, socket.SOCK_STREAM), (socket.AF_INET, socket.SOCK_DGRAM)]:
+    if kinds[:2] != [(socket.AF_INET, socket.SOCK_STREAM), (socket.AF_INET, socket.SOCK_DGRAM)]:
         raise AttachRefused("expected a TCP listener and a UDP socket, both IPv4")
-    if not tcp.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+    if kinds[2:] not in ([], [(socket.AF_INET6, socket.SOCK_STREAM)]):
+        raise AttachRefused("expected the third socket to be a TCP listener for IPv6")
+    if not all(
+        each.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for each in (sockets[0], *sockets[2:])
+    ):
         raise AttachRefused("the TCP socket does not listen")
-    return tcp, udp
 
 
 def _token(message: bytes) -> str:

@@ -127,8 +127,11 @@ class Engine:
             known.replace(config, policy, entries)
         return Opened(config.sandbox, known.token, environment, self.ca_certificate)
 
-    async def attach(self, token: str, tcp: socket.socket, udp: socket.socket) -> None:
-        """Listen on sockets that were made inside a sandbox; they replace those of an earlier attachment.
+    async def attach(
+        self, token: str, tcp: socket.socket, udp: socket.socket, tcp6: socket.socket | None = None
+    ) -> None:
+        """Listen on sockets that were made inside a sandbox; they replace those of an earlier attachment. What
+        comes in on `tcp6` is refused and recorded.
 
         Raises:
             UnknownToken: no open session has this token; the sockets stay open.
@@ -143,7 +146,7 @@ class Engine:
         listener = SandboxListener(
             session, self._means, lookup=self._lookup, max_connections=self._settings.max_connections
         )
-        await listener.start(tcp, udp)
+        await listener.start(tcp, udp, tcp6)
         self._listeners[sandbox] = listener
         session.record("session", "info", "attached")
 

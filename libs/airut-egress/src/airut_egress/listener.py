@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 import structlog
 
 from . import dns
-from .destination import DestinationLookup
+from .destination import DestinationLookup, original_destination_6
 from .interception.handler import HTTP_PORT, HTTPS_PORT, Means, SandboxConnection
 from .session import Decided, Session
 
@@ -33,16 +33,20 @@ class SandboxListener:
         self._lookup = lookup
         self._max_connections = max_connections
         self._server: asyncio.Server | None = None
+        self._server6: asyncio.Server | None = None
         self._questions: asyncio.DatagramTransport | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self, tcp: socket.socket, udp: socket.socket) -> None:
+    async def start(self, tcp: socket.socket, udp: socket.socket, tcp6: socket.socket | None = None) -> None:
         """Take the sockets over and begin."""
         loop = asyncio.get_running_loop()
         tcp.setblocking(False)  # noqa: FBT003
         udp.setblocking(False)  # noqa: FBT003
         self._questions, _ = await loop.create_datagram_endpoint(lambda: _Questions(self._session), sock=udp)
         self._server = await asyncio.start_server(self._accept, sock=tcp, limit=_READ_LIMIT, backlog=1024)
+        if tcp6 is not None:
+            tcp6.setblocking(False)  # noqa: FBT003
+            self._server6 = await asyncio.start_server(self._refuse_ipv6, sock=tcp6, backlog=1024)
 
     def use(self, means: Means) -> None:
         """Work with these from the next connection on."""
@@ -52,6 +56,8 @@ class SandboxListener:
         """Stop listening and cut what is open."""
         if self._server is not None:
             self._server.close()
+        if self._server6 is not None:
+            self._server6.close()
         if self._questions is not None:
             self._questions.abort()
         self._session.cut("the session is over")
@@ -97,6 +103,15 @@ class SandboxListener:
         return SandboxConnection(
             reader, writer, session=self._session, destination=destination, means=self._means
         )
+
+    async def _refuse_ipv6(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """No name of ours has an IPv6 address, so whatever is dialled there is a literal (field notes 2, 6)."""
+        accepted = writer.get_extra_info("socket")
+        try:
+            destination = original_destination_6(accepted)
+        except OSError:
+            destination = accepted.getsockname()[:2]
+        self._reset(writer, destination, "literal")
 
     def _reset(self, writer: asyncio.StreamWriter, destination: tuple[str, int], obstacle: str) -> None:
         """Refuse at once, in a way that the client sees (field notes 1)."""

@@ -153,10 +153,12 @@ class SandboxNetworks:
         namespace = self._namespaces[session.token]
         return namespace is not None and namespace not in inhabited
 
-    async def _take(self, token: str, tcp: socket.socket, udp: socket.socket) -> None:
+    async def _take(
+        self, token: str, tcp: socket.socket, udp: socket.socket, tcp6: socket.socket | None = None
+    ) -> None:
         namespace = namespace_of(tcp)
         try:
-            await self.engine.attach(token, tcp, udp)
+            await self.engine.attach(token, tcp, udp, tcp6)
         except UnknownToken as error:
             raise AttachRefused(str(error)) from None
         self._namespaces[token] = namespace

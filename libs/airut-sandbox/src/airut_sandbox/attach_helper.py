@@ -1,4 +1,4 @@
-"""Enter one sandbox's network, set its rules, open its two listeners, and hand them to the egress-proxy.
+"""Enter one sandbox's network, set its rules, open its listeners, and hand them to the egress-proxy.
 
 A program, not a module: `python -I -S attach_helper.py PID USER_NS NET_NS SOCKET`, with the message for the
 egress-proxy on standard input. Exit code 0 and the answer's line on standard output; otherwise the reason is on
@@ -22,6 +22,9 @@ DEADLINE_SECONDS = 5.0
 # route's type puts it into the table `local`, and `replace` lets a second attachment pass. The address (RFC 7335)
 # is there because getaddrinfo with AI_ADDRCONFIG finds nothing on a host that has loopback addresses only.
 LINKS = b"link set lo up\naddr replace 192.0.0.2/32 dev lo\nroute replace local default dev lo\n"
+# IPv6 is never let out. Where the namespace has it, an attempt is redirected to a listener of its own, which
+# refuses it and tells the proxy where it was going; where not, the kernel itself refuses (field notes 6).
+LINKS_6 = b"route replace local ::/0 dev lo\n"
 
 # One transaction: the table is emptied and filled again without a moment in between (field notes 1, 5, 6). The
 # nat chain runs before the filter chain, which therefore sees redirected packets with a loopback destination.
@@ -33,8 +36,9 @@ table inet airut {{
   chain to_proxy {{
     type nat hook output priority -100; policy accept;
     ip daddr 127.0.0.0/8 accept
+    ip6 daddr ::1 accept
     meta nfproto ipv4 meta l4proto tcp redirect to :{tcp_port}
-    meta nfproto ipv4 udp dport 53 redirect to :{udp_port}
+{tcp6}    meta nfproto ipv4 udp dport 53 redirect to :{udp_port}
   }}
   chain outgoing {{
     type filter hook output priority 0; policy drop;
@@ -52,9 +56,10 @@ table inet airut {{
 """
 
 
-def rules(tcp_port: int = TCP_PORT, udp_port: int = UDP_PORT) -> bytes:
-    """The rules that redirect to these ports, as `nft -f` reads them."""
-    return RULES.format(tcp_port=tcp_port, udp_port=udp_port).encode()
+def rules(tcp_port: int = TCP_PORT, udp_port: int = UDP_PORT, tcp6_port: int | None = None) -> bytes:
+    """The rules that redirect to these ports, as `nft -f` reads them. `tcp6_port` None: IPv6 is only rejected."""
+    tcp6 = "" if tcp6_port is None else f"    meta nfproto ipv6 meta l4proto tcp redirect to :{tcp6_port}\n"
+    return RULES.format(tcp_port=tcp_port, udp_port=udp_port, tcp6=tcp6).encode()
 
 
 class Failure(Exception):
@@ -66,12 +71,14 @@ def main(arguments: list[str]) -> None:
     pid, user_ns, net_ns, path = int(arguments[0]), int(arguments[1]), int(arguments[2]), arguments[3]
     message = os.read(0, 65536)
     enter(pid, user_ns, net_ns)
-    feed("ip", ["ip", "-batch", "-"], LINKS)
-    tcp = listen(sockets.SOCK_STREAM, TCP_PORT)
-    udp = listen(sockets.SOCK_DGRAM, UDP_PORT)
-    feed("nft", ["nft", "-f", "-"], rules(tcp.getsockname()[1], udp.getsockname()[1]))
+    with_6 = has_ipv6()
+    feed("ip", ["ip", "-batch", "-"], LINKS + LINKS_6 if with_6 else LINKS)
+    listeners = [listen(sockets.SOCK_STREAM, TCP_PORT), listen(sockets.SOCK_DGRAM, UDP_PORT)]
+    if with_6:
+        listeners.append(listen(sockets.SOCK_STREAM, TCP_PORT, "::1"))
+    feed("nft", ["nft", "-f", "-"], rules(*(each.getsockname()[1] for each in listeners)))
     allow_low_ports()
-    os.write(1, hand_over(path, message, tcp, udp))
+    os.write(1, hand_over(path, message, listeners))
 
 
 def enter(pid: int, user_ns: int, net_ns: int) -> None:
@@ -101,26 +108,38 @@ def feed(name: str, argv: list[str], text: bytes) -> None:
         raise Failure(f"{name} failed with exit code {code}")
 
 
-def listen(kind: int, port: int) -> sockets.socket:
+def has_ipv6() -> bool:
+    """Whether this namespace's loopback speaks IPv6."""
+    try:
+        setting = os.open("/proc/sys/net/ipv6/conf/lo/disable_ipv6", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    disabled = os.read(setting, 8).strip()
+    os.close(setting)
+    return disabled == b"0"
+
+
+def listen(kind: int, port: int, address: str = "127.0.0.1") -> sockets.socket:
     """A socket of this namespace on loopback. Any other port will do when `port` is taken: by a proxy that still
     lives, or by a program inside that wants to be in the way. The rules follow the sockets.
 
     Bound to 127.0.0.1 and not to every address: otherwise connection tracking does not turn the addresses of an
     answer over UDP back.
     """
-    made = sockets.socket(sockets.AF_INET, kind | sockets.SOCK_CLOEXEC)
+    family = sockets.AF_INET6 if ":" in address else sockets.AF_INET
+    made = sockets.socket(family, kind | sockets.SOCK_CLOEXEC)
     if kind == sockets.SOCK_STREAM:
         # Connections that a proxy left behind when it died must not keep the next one out.
         made.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
     try:
-        made.bind(("127.0.0.1", port))
+        made.bind((address, port))
         if kind == sockets.SOCK_STREAM:
             made.listen(1024)
     except OSError as error:
         made.close()
         if error.errno != EADDRINUSE or port == 0:
             raise
-        return listen(kind, 0)
+        return listen(kind, 0, address)
     return made
 
 
@@ -134,12 +153,12 @@ def allow_low_ports() -> None:
         return
 
 
-def hand_over(path: str, message: bytes, tcp: sockets.socket, udp: sockets.socket) -> bytes:
-    """Send both listeners with the message to the egress-proxy, and return its answer's line."""
+def hand_over(path: str, message: bytes, listeners: list[sockets.socket]) -> bytes:
+    """Send the listeners with the message to the egress-proxy, and return its answer's line."""
     proxy = sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM | sockets.SOCK_CLOEXEC)
     proxy.settimeout(DEADLINE_SECONDS)
     proxy.connect(path)
-    rights = struct.pack("2i", tcp.fileno(), udp.fileno())
+    rights = struct.pack(f"{len(listeners)}i", *(each.fileno() for each in listeners))
     if proxy.sendmsg([message], [(sockets.SOL_SOCKET, sockets.SCM_RIGHTS, rights)]) != len(message):
         raise Failure("the egress-proxy took only a part of the message")
     answer = b""

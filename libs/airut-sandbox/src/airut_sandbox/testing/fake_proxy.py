@@ -38,13 +38,17 @@ class FakeProxy:
     def _attach(self, connection: socket.socket) -> None:
         message, descriptors = _receive(connection)
         self.messages.append(json.loads(message))
-        tcp, udp = (socket.socket(fileno=descriptor) for descriptor in descriptors)
+        tcp, udp, *tcp6 = (socket.socket(fileno=descriptor) for descriptor in descriptors)
         if self.answer != _ACCEPTED:
-            tcp.close()
-            udp.close()
+            for each in (tcp, udp, *tcp6):
+                each.close()
         else:
-            self._held += [tcp, udp]
-            for work, listener in ((self._answer_connections, tcp), (self._answer_questions, udp)):
+            self._held += [tcp, udp, *tcp6]
+            for work, listener in (
+                (self._answer_connections, tcp),
+                (self._answer_questions, udp),
+                *((self._note_connections_6, each) for each in tcp6),
+            ):
                 threading.Thread(target=work, args=(listener,), daemon=True).start()
         if self.answer is not None:
             connection.sendall(self.answer)
@@ -63,6 +67,15 @@ class FakeProxy:
                     body = f"{target[0]}:{target[1]}\n".encode()
                     head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
                     connection.sendall(head.encode() + body)
+
+    def _note_connections_6(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    raw = connection.getsockopt(socket.IPPROTO_IPV6, SO_ORIGINAL_DST, 28)
+                    port, address = struct.unpack("!2xH4x16s4x", raw)
+                    self.connections.append((socket.inet_ntop(socket.AF_INET6, address), port))
 
     def _answer_questions(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
