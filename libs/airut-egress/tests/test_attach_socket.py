@@ -13,7 +13,7 @@ import pytest
 
 from airut_egress.attach_socket import AttachRefused, serve_attach_socket
 
-Taken = list[tuple[str, socket.socket, socket.socket]]
+Taken = list[tuple[str, *tuple[socket.socket, ...]]]
 
 
 @pytest.fixture
@@ -25,16 +25,16 @@ def path(tmp_path: Path) -> Path:
 async def taken(path: Path) -> AsyncIterator[Taken]:
     found: Taken = []
 
-    async def attach(token: str, tcp: socket.socket, udp: socket.socket) -> None:
+    async def attach(token: str, *given: socket.socket) -> None:
         if token != "right":
             raise AttachRefused("no open session has this token")
-        found.append((token, tcp, udp))
+        found.append((token, *given))
 
     async with serve_attach_socket(path, attach):
         yield found
-    for _, tcp, udp in found:
-        tcp.close()
-        udp.close()
+    for _, *given in found:
+        for each in given:
+            each.close()
 
 
 def sockets() -> list[socket.socket]:
@@ -81,6 +81,26 @@ async def test_both_sockets_are_taken_over(taken: Taken, path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     for each in (tcp, udp):
         assert not os.get_inheritable(each.fileno())
+
+
+async def test_row_6_a_third_socket_listens_for_ipv6(taken: Taken, path: Path) -> None:
+    six = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    address = six.getsockname()
+    assert await ask(path, message(), [*sockets(), six]) == {"ok": True}
+    ((_, *given),) = taken
+    assert [each.family for each in given] == [socket.AF_INET, socket.AF_INET, socket.AF_INET6]
+    assert given[2].getsockname() == address
+    assert not os.get_inheritable(given[2].fileno())
+
+
+async def test_row_6_any_other_third_socket_is_refused(taken: Taken, path: Path) -> None:
+    four = socket.create_server(("127.0.0.1", 0))
+    assert "IPv6" in (await ask(path, message(), [*sockets(), four]))["text"]
+    datagrams = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    assert "IPv6" in (await ask(path, message(), [*sockets(), datagrams]))["text"]
+    deaf = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    assert "listen" in (await ask(path, message(), [*sockets(), deaf]))["text"]
+    assert taken == []
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,27 @@ async def test_opening_again_gives_the_same_surrogates_and_keeps_connections(
     writer.close()
 
 
+async def test_row_6_what_comes_in_over_ipv6_is_refused_and_recorded(world: World) -> None:
+    """Also when a program inside finds the listener and speaks to it itself."""
+    sandbox = await world.sandbox()
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.bind(("127.0.0.1", 0))
+    six = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    port = six.getsockname()[1]
+    await world.engine.attach(sandbox.token, socket.create_server(("127.0.0.1", 0)), udp, six)
+    with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as client:
+        client.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(client, ("::1", port))
+        with pytest.raises(ConnectionResetError):
+            async with asyncio.timeout(5):
+                await loop.sock_recv(client, 1)
+    event = await world.recorder.wait(lambda event: event.kind == "connection")
+    assert (event.decision, event.reason, event.host, event.port) == ("deny", "literal", "::1", port)
+    await world.engine.close(sandbox.id)
+    assert six.fileno() == -1
+
+
 async def test_a_restarted_engine_derives_the_same_surrogates(tmp_path) -> None:
     """Field notes 36: and it trusts with the same authority."""
     seen = []

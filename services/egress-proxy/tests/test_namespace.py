@@ -59,10 +59,10 @@ class Namespace:
 
 
 @asynccontextmanager
-async def namespace(folder: Path) -> AsyncIterator[Namespace]:
+async def namespace(folder: Path, *, prepare: str = "true") -> AsyncIterator[Namespace]:
     resolv = folder / "resolv.conf"
     resolv.write_text("nameserver 198.18.0.1\n")
-    script = f"mount --bind {resolv} /etc/resolv.conf && echo ready && exec sleep 600"
+    script = f"mount --bind {resolv} /etc/resolv.conf && {prepare} && echo ready && exec sleep 600"
     process = await asyncio.create_subprocess_exec(
         "unshare", "--user", "--map-root-user", "--net", "--mount", "sh", "-c", script,
         stdout=asyncio.subprocess.PIPE, start_new_session=True,
@@ -111,6 +111,22 @@ async def event_of(proxy: Proxy, sandbox: str, kind: str, host: str) -> EgressEv
     raise AssertionError
 
 
+async def denied_hosts(proxy: Proxy, sandbox: str) -> list[str | None]:
+    """Hosts of the denied connections that are stored by now, in order."""
+    found = []
+    async with (
+        asyncio.timeout(10),
+        contextlib.aclosing(proxy.bus.replay([egress_event("demo", sandbox)])) as stored,
+    ):
+        async for message in stored:
+            event = EgressEvent.decode(message.data)
+            if (event.kind, event.decision) == ("connection", "deny"):
+                found.append(event.host)
+            if message.pending == 0:
+                break
+    return found
+
+
 async def test_from_a_namespace_to_the_upstream(configured: Starter, origin: Origin, tmp_path: Path) -> None:
     async with configured.running() as proxy, namespace(tmp_path) as inside:
         await proxy.set_secret("API_KEY", SECRET)
@@ -140,6 +156,70 @@ async def test_from_a_namespace_to_the_upstream(configured: Starter, origin: Ori
         assert "curl:" in await inside.curl("-k", "https://192.0.2.1/")
         assert (await event_of(proxy, request.sandbox, "connection", "192.0.2.1")).reason == "literal"
         assert SECRET not in proxy.log.read_text()
+
+
+DIAL = """
+import socket, sys, time
+begun = time.monotonic()
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), 5).recv(10)
+except OSError as error:
+    print(type(error).__name__, error, "late" if time.monotonic() - begun > 1 else "at-once")
+"""
+
+
+async def test_row_6_an_attempt_over_ipv6_is_refused_and_seen(configured: Starter, tmp_path: Path) -> None:
+    attempts = [
+        ("2606:4700:4700::1111", 443),
+        ("2001:db8::7", 22),
+        ("fe80::1%lo", 80),
+        ("64:ff9b::101:101", 443),
+    ]
+    async with configured.running() as proxy, namespace(tmp_path) as inside:
+        await proxy.set_secret("API_KEY", SECRET)
+        request = open_session()
+        await inside.attach(await opened(proxy, request))
+        for address, port in attempts:
+            told = await inside.run(sys.executable, "-c", DIAL, address, str(port))
+            assert told.startswith("ConnectionResetError"), told
+            assert told.endswith("at-once\n"), told
+            event = await event_of(proxy, request.sandbox, "connection", address.partition("%")[0])
+            assert (event.decision, event.reason, event.port) == ("deny", "literal", port)
+        # Its own loopback is nobody else's business: nobody listens there, and the proxy is not asked.
+        assert "ConnectionRefused" in await inside.run(sys.executable, "-c", DIAL, "::1", "9")
+        # The ways without a connection are shut by the kernel.
+        send = "import socket; socket.setdefaulttimeout(5); s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM);"
+        send += "s.connect(('2001:db8::8', 53)); s.send(b'x'); s.recv(1)"
+        assert "PermissionError" in await inside.run(sys.executable, "-c", send)
+        assert "curl:" in await inside.curl("-6", "-k", "https://[2001:db8::9]/")
+        await event_of(proxy, request.sandbox, "connection", "2001:db8::9")
+        hosts = await denied_hosts(proxy, request.sandbox)
+    assert hosts == [*(address.partition("%")[0] for address, _ in attempts), "2001:db8::9"]
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        "echo 1 > /proc/sys/net/ipv6/conf/lo/disable_ipv6",
+        "ip link set lo up && ip -6 address delete ::1/128 dev lo",
+    ],
+    ids=["disabled", "no-address"],
+)
+async def test_row_6_where_there_is_no_ipv6_it_is_refused_by_the_kernel(
+    configured: Starter, origin: Origin, tmp_path: Path, prepare: str
+) -> None:
+    """Two sockets are handed over then, and IPv4 works as ever."""
+    async with configured.running() as proxy, namespace(tmp_path, prepare=prepare) as inside:
+        await proxy.set_secret("API_KEY", SECRET)
+        request = open_session()
+        await inside.attach(await opened(proxy, request))
+        told = await inside.run(sys.executable, "-c", DIAL, "2606:4700:4700::1111", "443")
+        assert "Error" in told, told
+        assert told.endswith("at-once\n"), told
+        assert NAME in await inside.curl(f"https://{NAME}/")
+        assert "ConnectionReset" in await inside.run(sys.executable, "-c", DIAL, "192.0.2.1", "22")
+        await event_of(proxy, request.sandbox, "connection", "192.0.2.1")
+        assert await denied_hosts(proxy, request.sandbox) == ["192.0.2.1"]
 
 
 async def test_a_proxy_that_returns_is_attached_again(

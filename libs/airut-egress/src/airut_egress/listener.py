@@ -1,4 +1,4 @@
-"""The two sockets inside a sandbox's network namespace: TCP connections and DNS questions."""
+"""The sockets inside a sandbox's network namespace: TCP connections, DNS questions, attempts over IPv6."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Give the network of a sandbox to the egress-proxy: two listening sockets made in its namespace."""
+"""Give the network of a sandbox to the egress-proxy: listening sockets made in its namespace."""
 
 import json
 import os
@@ -19,7 +19,7 @@ _DEADLINE_SECONDS: Final = 15.0
 
 
 async def attach_network(pid: int, *, user_ns: int, net_ns: int, socket: Path, token: str) -> None:
-    """Enter the user and network namespaces of `pid`, set the rules, open the two listeners and pass them to the
+    """Enter the user and network namespaces of `pid`, set the rules, open the listeners and pass them to the
     egress-proxy behind `socket`. May be repeated for a running sandbox.
 
     `user_ns` and `net_ns` are the inode numbers of the namespaces that `pid` had when it was checked.

@@ -14,7 +14,7 @@ import sys
 
 TCP_PORT = 15001
 UDP_PORT = 15053
-EADDRINUSE = 98  # the module `errno` would be one more import; the number is Linux's
+EADDRINUSE, EADDRNOTAVAIL = 98, 99  # the module `errno` would be one more import; the numbers are Linux's
 MAX_ANSWER = 4096
 DEADLINE_SECONDS = 5.0
 
@@ -75,7 +75,7 @@ def main(arguments: list[str]) -> None:
     feed("ip", ["ip", "-batch", "-"], LINKS + LINKS_6 if with_6 else LINKS)
     listeners = [listen(sockets.SOCK_STREAM, TCP_PORT), listen(sockets.SOCK_DGRAM, UDP_PORT)]
     if with_6:
-        listeners.append(listen(sockets.SOCK_STREAM, TCP_PORT, "::1"))
+        listeners += listen_6()
     feed("nft", ["nft", "-f", "-"], rules(*(each.getsockname()[1] for each in listeners)))
     allow_low_ports()
     os.write(1, hand_over(path, message, listeners))
@@ -141,6 +141,16 @@ def listen(kind: int, port: int, address: str = "127.0.0.1") -> sockets.socket:
             raise
         return listen(kind, 0, address)
     return made
+
+
+def listen_6() -> list[sockets.socket]:
+    """The listener for IPv6; none where loopback has lost its address, and then the rules only reject."""
+    try:
+        return [listen(sockets.SOCK_STREAM, TCP_PORT, "::1")]
+    except OSError as error:
+        if error.errno != EADDRNOTAVAIL:
+            raise
+        return []
 
 
 def allow_low_ports() -> None:
