@@ -4,14 +4,11 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from airut_common.bus import Bus, Retry
 from airut_common.bus.topology import EMAIL_REPLIES
@@ -175,32 +172,11 @@ async def test_stopping_finishes_what_is_under_way_and_begins_nothing(way_out: W
 
 
 @pytest.fixture
-def authority(tmp_path: Path) -> tuple[Path, ssl.SSLContext]:
+def authority(certificate: tuple[Path, Path]) -> tuple[Path, ssl.SSLContext]:
     """A certificate for localhost, and a context that serves it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    files = tmp_path / "cert.pem", tmp_path / "key.pem"
-    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    files[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(*files)
-    return files[0], context
+    context.load_cert_chain(*certificate)
+    return certificate[0], context
 
 
 async def test_row_70_starttls_with_a_verified_certificate_and_a_login(way_out: WayOut, authority):

@@ -2,12 +2,9 @@
 
 import asyncio
 import base64
-import contextlib
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from secrets import token_hex
 
 import structlog
 from nacl.exceptions import CryptoError
@@ -17,6 +14,7 @@ from airut_common import log as logs
 from airut_common.bus import Bus, KvEntry
 from airut_common.bus.topology import CONFIG_BUCKET, SEALED_BUCKET
 from airut_common.bus.watching import snapshot, watching
+from airut_common.private_file import create_private
 from airut_common.secrets import Secret
 
 INSTALLATION_SCOPE = "_"
@@ -40,7 +38,7 @@ class ServiceKey:
             ValueError: the file holds no key.
         """
         if not path.exists():
-            _create_whole(path, base64.b64encode(bytes(PrivateKey.generate())) + b"\n")
+            create_private(path, base64.b64encode(bytes(PrivateKey.generate())) + b"\n")
         try:
             return cls(PrivateKey(base64.b64decode(path.read_bytes(), validate=False)))
         except (CryptoError, ValueError, TypeError):
@@ -169,18 +167,3 @@ async def watch_secrets(bus: Bus, service: str, key: ServiceKey) -> AsyncIterato
             yield secrets
         finally:
             secrets._forget_all()
-
-
-def _create_whole(path: Path, content: bytes) -> None:
-    """Make a private file that is there completely or not at all; one that is there already stays."""
-    draft = path.with_name(f".{path.name}.{token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink()

@@ -1,7 +1,6 @@
 """The certificate authority of an installation, and the leaf certificates that a sandbox sees (field notes 30)."""
 
 import datetime
-import os
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, Final, Self
@@ -17,6 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL
+
+from airut_common.private_file import create_private
 
 _AUTHORITY_AGE: Final = datetime.timedelta(days=10 * 365)
 _LEAF_AGE: Final = datetime.timedelta(days=30)
@@ -48,7 +49,7 @@ class Authority:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         both = folder / "authority.pem"
         if not both.exists():
-            _write_new(both, _create_authority())
+            create_private(both, _create_authority())
         data = both.read_bytes()
         key = load_pem_private_key(data, password=None)
         certificate = x509.load_pem_x509_certificate(data)
@@ -134,23 +135,6 @@ def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    """Write a private file that is either whole or not there, also when two processes begin at once."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            return
-    finally:
-        draft.unlink()
 
 
 def _server_context(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> SSL.Context:

@@ -12,6 +12,7 @@ from pathlib import Path
 from airut.errors import InstallationBusy, UsageError
 from airut_common.config.models import InstallationConfig
 from airut_common.config.yamlfile import load_yaml_model
+from airut_common.private_file import create_private
 
 DEFAULT_FILE = Path("airut.yaml")
 
@@ -93,12 +94,8 @@ def open_installation(path: Path) -> Installation:
 
 def _installation_id(state: Path) -> str:
     file = state / "installation.json"
-    try:
-        with file.open("x", encoding="utf-8") as stream:
-            file.chmod(0o600)
-            json.dump({"id": secrets.token_hex(6)}, stream)
-    except FileExistsError:
-        pass
+    if not file.exists():
+        create_private(file, json.dumps({"id": secrets.token_hex(6)}).encode())
     try:
         found = json.loads(file.read_text(encoding="utf-8"))["id"]
     except (ValueError, KeyError, TypeError):
