@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -43,11 +44,13 @@ def browser(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[webdrive
 
 def watch(driver: webdriver.Chrome, url: str, subject: str, shots: Path) -> None:
     """Open the list, follow the link, and see things appear without loading anything again. Blocking."""
-    wait = WebDriverWait(driver, SECONDS)
+    # The page replaces its parts as news comes in, also between finding one and reading it.
+    passing = (NoSuchElementException, StaleElementReferenceException)
+    wait = WebDriverWait(driver, SECONDS, ignored_exceptions=passing)
     driver.get(url)
     wait.until(lambda d: d.find_elements(By.XPATH, f"//li[contains(., '{subject}')]//a"))
     driver.save_screenshot(str(shots / "list.png"))
-    driver.find_element(By.XPATH, f"//li[contains(., '{subject}')]//a").click()
+    wait.until(lambda d: d.find_element(By.XPATH, f"//li[contains(., '{subject}')]//a").click() or True)
     wait.until(lambda d: d.find_element(By.ID, "link").get_attribute("data-state") == "live")
     driver.execute_script("window.sameDocument = true")
     wait.until(lambda d: "marker-of-the-agent" in d.find_element(By.ID, "output").text)

@@ -13,7 +13,15 @@ import pytest
 import trustme
 
 from airut_sandbox.base_image import ensure_base_image
-from airut_sandbox.image import ImageBuildFailed, ImageRef, ImageRefused, Overlay, ensure_image, git_config
+from airut_sandbox.image import (
+    DockerfileRefused,
+    ImageBuildFailed,
+    ImageRef,
+    ImageRefused,
+    Overlay,
+    ensure_image,
+    git_config,
+)
 from airut_sandbox.image_build import guarded_argv
 from airut_sandbox.podman import Podman, probe_podman
 from airut_sandbox.testing.tiny_image import import_tiny_image
@@ -59,7 +67,11 @@ class Builder:
 
     async def clean(self) -> None:
         label = f"--filter=label=airut.installation={self.installation}"
-        done = await self.podman.run("images", "--all", "--quiet", "--no-trunc", label)
+        for _ in range(5):
+            # Podman 4 fails to list when an image of somebody else goes away meanwhile.
+            done = await self.podman.run("images", "--all", "--quiet", "--no-trunc", label, check=False)
+            if done.returncode == 0:
+                break
         ids = list(dict.fromkeys(done.stdout.decode().split()))
         if ids:
             await self.podman.run("rmi", "--force", "--ignore", *ids, check=False)
@@ -272,6 +284,35 @@ async def test_row_46_an_annotation_of_the_base_is_refused(builder: Builder, tmp
     )
     builder.base = f"{builder.base}-evil"
     with pytest.raises(ImageRefused, match="annotation"):
+        await builder.ensure()
+
+
+async def test_row_46_triggers_of_a_base_are_refused_before_they_run(
+    builder: Builder, tmp_path: Path
+) -> None:
+    folder = tmp_path / "triggering"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text(
+        f"FROM {builder.base}\nONBUILD RUN --mount=type=tmpfs,target=/tmp exit 1\n"
+    )
+    label = f"--label=airut.installation={builder.installation}"
+    tag = f"{builder.base}-trigger"
+    await builder.podman.run("build", "--network=none", "--format=docker", label, "-t", tag, str(folder))
+    builder.base = tag
+    with pytest.raises(ImageRefused, match="ONBUILD"):
+        await builder.ensure()
+
+
+async def test_row_7_a_dockerfile_that_reaches_for_the_host_is_refused(builder: Builder) -> None:
+    mount = "RUN --mount=type=bind,from=evil,source=/z/dir,target=/mnt,rw cat /mnt/etc/shadow"
+    builder.write("Dockerfile", f"FROM {builder.base} AS evil\nRUN mkdir /z\nFROM evil\n{mount}\n")
+    with pytest.raises(DockerfileRefused, match="bind and cache mounts"):
+        await builder.ensure()
+
+
+async def test_a_base_image_that_is_nowhere(builder: Builder) -> None:
+    builder.write("Dockerfile", "FROM localhost/airut-test-nowhere:1\n")
+    with pytest.raises(ImageBuildFailed, match="localhost/airut-test-nowhere:1 could not be pulled"):
         await builder.ensure()
 
 

@@ -1,7 +1,6 @@
 """The repository's image with our overlay on top, cached by content (architecture §5, field-notes rows 46, 73)."""
 
 import asyncio
-import json
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
@@ -12,14 +11,22 @@ from typing import Any, Literal
 import structlog
 
 from airut_common.processes import ProcessError
+from airut_sandbox.dockerfile import DockerfileRefused, check_dockerfile
 from airut_sandbox.errors import SandboxError
 from airut_sandbox.image_build import BuildFailed, podman_build
-from airut_sandbox.overlay import OVERLAY_FILES, Overlay, git_config, overlay_files
+from airut_sandbox.image_facts import (
+    ImageRefused,
+    inspect_images,
+    labels_of,
+    refuse_annotations,
+    refuse_triggers,
+)
+from airut_sandbox.overlay import Overlay, git_config, overlay_files
 from airut_sandbox.podman import Podman
 from airut_sandbox.tree_hash import hash_parts, hash_tree
 
 __all__ = [
-    "OVERLAY_FILES",
+    "DockerfileRefused",
     "ImageBuildFailed",
     "ImageRef",
     "ImageRefused",
@@ -31,19 +38,12 @@ __all__ = [
 _log = structlog.get_logger()
 
 #: Raised when the way images are made changes, so that old ones are not taken for new ones.
-_RECIPE = "1"
-_INSPECT_SECONDS = 60
+_RECIPE = "2"
 _DOCKERFILE = "Dockerfile"
 _SHOWN_DOCKERFILE = ".airut/container/Dockerfile"
 _BASE_LABEL = "airut.base"
-#: Podman obeys these as if they were its own options: CVE-2026-94603 (row 46).
-_OBEYED_ANNOTATIONS = "io.podman.annotations."
 
 _in_progress: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
-
-
-class ImageRefused(SandboxError):
-    """The folder or the image may not be used; `str()` is fit for the user's reply."""
 
 
 class ImageBuildFailed(SandboxError):
@@ -70,11 +70,15 @@ class _Build:
     podman: Podman
     context: Path
     files: Mapping[str, bytes]
-    base_image: str | None
+    bases: Sequence[str]
+    watched_base: str | None
+    """The installation's base image, where the Dockerfile uses it: its change makes a new image."""
+    arguments: Mapping[str, str]
     network: Literal["none", "private"]
     labels: Mapping[str, str]
     tag: str
     timeout_seconds: float
+    deadline: float
 
 
 async def ensure_image(
@@ -94,97 +98,113 @@ async def ensure_image(
     the same image wait for one build. The build sees no secret, and no network unless `network` is `private`.
 
     Raises:
-        ImageRefused: no Dockerfile, or the image asks Podman for special treatment.
+        ImageRefused: no Dockerfile, or an image that asks Podman for special treatment.
+        DockerfileRefused: it asks for something that a build may not have.
         ImageBuildFailed: the build failed or took longer than `timeout_seconds`.
     """
-    _check_context(context)
+    arguments = {"AIRUT_BASE": base_image} if base_image else {}
+    bases = check_dockerfile(await asyncio.to_thread(_read_dockerfile, context), arguments)
     files = overlay_files(overlay)
     content = await asyncio.to_thread(hash_tree, context)
     overlay_hash = hash_parts(*(part for name in sorted(files) for part in (name.encode(), files[name])))
     key = hash_parts(*(part.encode() for part in (_RECIPE, content, overlay_hash, base_image or "", network)))
-    tag = f"localhost/airut/{installation}/{repo}:{key[:32]}"
-    labels = {"airut.installation": installation, "airut.repo": repo}
-    build = _Build(podman, context, files, base_image, network, labels, tag, timeout_seconds)
+    build = _Build(
+        podman=podman,
+        context=context,
+        files=files,
+        bases=bases,
+        watched_base=base_image if base_image in bases else None,
+        arguments=arguments,
+        network=network,
+        labels={"airut.installation": installation, "airut.repo": repo},
+        tag=f"localhost/airut/{installation}/{repo}:{key[:32]}",
+        timeout_seconds=timeout_seconds,
+        deadline=asyncio.get_running_loop().time() + timeout_seconds,
+    )
     # The same tag in two stores is two images: the lock is per store, which the state directory stands for.
-    lock = _in_progress.setdefault(f"{podman.state_dir}\0{tag}", asyncio.Lock())
+    lock = _in_progress.setdefault(f"{podman.state_dir}\0{build.tag}", asyncio.Lock())
     async with lock:
         return await _find(build) or await _build(build)
 
 
-def _check_context(context: Path) -> None:
+def _read_dockerfile(context: Path) -> str:
     dockerfile = context / _DOCKERFILE
     if dockerfile.is_symlink() or not dockerfile.is_file():
         raise ImageRefused(
             f"{_SHOWN_DOCKERFILE} is missing on the default branch (it must be a regular file)"
         )
+    try:
+        return dockerfile.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise ImageRefused(f"{_SHOWN_DOCKERFILE} is not UTF-8 text") from None
 
 
 async def _find(build: _Build) -> ImageRef | None:
-    names = [build.tag, *([build.base_image] if build.base_image else [])]
-    found = await _inspect(build.podman, names)
+    names = [build.tag, *([build.watched_base] if build.watched_base else [])]
+    found = await inspect_images(build.podman, names)
     if found is None:
         return None
-    _refuse_annotations(found[0])
-    if build.base_image and _labels(found[0]).get(_BASE_LABEL) != found[1]["Id"]:
-        _log.info("base image changed", image=build.tag, base=build.base_image)
+    refuse_annotations(found[0])
+    if build.watched_base and labels_of(found[0]).get(_BASE_LABEL) != found[1]["Id"]:
+        _log.info("base image changed", image=build.tag, base=build.watched_base)
         return None
     return ImageRef(found[0]["Id"], build.tag, built=False)
 
 
 async def _build(build: _Build) -> ImageRef:
-    labels = dict(build.labels)
-    arguments: list[str] = []
-    if build.base_image:
-        base = await _inspect(build.podman, [build.base_image])
-        # Not here yet: the build pulls it, and the next task finds its id and builds once more.
-        labels[_BASE_LABEL] = base[0]["Id"] if base else ""
-        arguments += ["--build-arg", f"AIRUT_BASE={build.base_image}"]
-    options = [
-        f"--network={build.network}",
-        "--pull=missing",
-        "--force-rm",
-        "--http-proxy=false",
-        *_label_options(labels),
-    ]
+    ids = {name: await _base_id(build, name) for name in build.bases}
+    await refuse_triggers(build.podman, list(ids.items()))
+    labels = {**build.labels, _BASE_LABEL: ids.get(build.watched_base or "", "")}
     repo_tag = f"{build.tag}-repo"
-    loop = asyncio.get_running_loop()
-    end = loop.time() + build.timeout_seconds
-    dockerfile = str(build.context / _DOCKERFILE)
     await _podman_build(
-        build, [*options, *arguments, "-t", repo_tag, "-f", dockerfile, str(build.context)], end
+        build,
+        [
+            *(f"--network={build.network}", "--pull=missing", *_always(labels)),
+            *(f"--build-arg={name}={value}" for name, value in build.arguments.items()),
+            *("-t", repo_tag, "-f", str(build.context / _DOCKERFILE), str(build.context)),
+        ],
     )
     await _checked(build.podman, repo_tag)
     with tempfile.TemporaryDirectory(prefix="airut-overlay-", dir=build.podman.state_dir) as folder:
         for name, data in build.files.items():
             (Path(folder) / name).write_bytes(data)
-        overlay = [
-            "--build-arg",
-            f"AIRUT_REPO_IMAGE={repo_tag}",
-            "-t",
-            build.tag,
-            "-f",
-            f"{folder}/Containerfile",
-        ]
         await _podman_build(
             build,
             [
-                "--network=none",
-                "--pull=never",
-                "--http-proxy=false",
-                *_label_options(labels),
-                *overlay,
-                folder,
+                *("--network=none", "--pull=never", *_always(labels)),
+                f"--build-arg=AIRUT_REPO_IMAGE={repo_tag}",
+                *("-t", build.tag, "-f", f"{folder}/Containerfile", folder),
             ],
-            end,
         )
     image = await _checked(build.podman, build.tag)
     return ImageRef(image["Id"], build.tag, built=True)
 
 
-async def _podman_build(build: _Build, arguments: Sequence[str], end: float) -> None:
-    left = max(end - asyncio.get_running_loop().time(), 0.001)
+async def _base_id(build: _Build, name: str) -> str:
+    """The id of a base image, pulled when it is not here yet: it is looked at before anything builds on it."""
+    found = await inspect_images(build.podman, [name])
+    if found is None:
+        try:
+            await build.podman.run("pull", "--quiet", "--", name, timeout_seconds=_left(build))
+        except ProcessError as error:
+            raise ImageBuildFailed(
+                f"the base image {name} could not be pulled", str(error)[-1000:]
+            ) from error
+        found = await inspect_images(build.podman, [name])
+    if found is None:
+        raise ImageBuildFailed(f"the base image {name} could not be pulled", "")
+    refuse_annotations(found[0])
+    image_id: str = found[0]["Id"]
+    return image_id
+
+
+def _left(build: _Build) -> float:
+    return max(build.deadline - asyncio.get_running_loop().time(), 0.001)
+
+
+async def _podman_build(build: _Build, arguments: Sequence[str]) -> None:
     try:
-        await podman_build(build.podman, arguments, timeout_seconds=left)
+        await podman_build(build.podman, arguments, timeout_seconds=_left(build))
     except BuildFailed as error:
         what = f"took longer than {build.timeout_seconds:g} seconds" if error.timed_out else "failed"
         raise ImageBuildFailed(f"building {_SHOWN_DOCKERFILE} {what}", error.tail) from error
@@ -192,36 +212,17 @@ async def _podman_build(build: _Build, arguments: Sequence[str], end: float) -> 
         raise ImageBuildFailed(f"building {_SHOWN_DOCKERFILE} failed ({error})", "") from error
 
 
-def _label_options(labels: Mapping[str, str]) -> list[str]:
-    return [option for name in sorted(labels) for option in ("--label", f"{name}={labels[name]}")]
+def _always(labels: Mapping[str, str]) -> list[str]:
+    return [
+        "--force-rm",
+        "--http-proxy=false",
+        *(f"--label={name}={labels[name]}" for name in sorted(labels)),
+    ]
 
 
 async def _checked(podman: Podman, name: str) -> dict[str, Any]:
-    found = await _inspect(podman, [name])
+    found = await inspect_images(podman, [name])
     if found is None:
         raise ImageBuildFailed(f"building {_SHOWN_DOCKERFILE} left no image", "")
-    _refuse_annotations(found[0])
+    refuse_annotations(found[0])
     return found[0]
-
-
-async def _inspect(podman: Podman, names: Sequence[str]) -> list[dict[str, Any]] | None:
-    """What Podman knows of the images, in order; None when one of them is not there."""
-    completed = await podman.run(
-        "image", "inspect", "--", *names, timeout_seconds=_INSPECT_SECONDS, check=False
-    )
-    if completed.returncode != 0:
-        return None
-    images: list[dict[str, Any]] = json.loads(completed.stdout)
-    return images
-
-
-def _labels(image: Mapping[str, Any]) -> Mapping[str, str]:
-    return image.get("Labels") or {}
-
-
-def _refuse_annotations(image: Mapping[str, Any]) -> None:
-    for name in (*_labels(image), *(image.get("Annotations") or {})):
-        if name.lower().startswith(_OBEYED_ANNOTATIONS):
-            raise ImageRefused(
-                f"the image carries the annotation {name!r}, which could switch the sandbox off"
-            )

@@ -1,0 +1,65 @@
+"""What an image says about itself, and what of it is refused (field-notes row 46)."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from airut_sandbox.errors import SandboxError
+from airut_sandbox.podman import Podman
+
+_INSPECT_SECONDS = 60
+#: Podman obeys these as if they were its own options: CVE-2026-94603.
+_OBEYED_ANNOTATIONS = "io.podman.annotations."
+
+
+class ImageRefused(SandboxError):
+    """The folder or the image may not be used; `str()` is fit for the user's reply."""
+
+
+async def inspect_images(podman: Podman, names: Sequence[str]) -> list[dict[str, Any]] | None:
+    """What Podman knows of the images, in order; None when one of them is not there."""
+    completed = await podman.run(
+        "image", "inspect", "--", *names, timeout_seconds=_INSPECT_SECONDS, check=False
+    )
+    if completed.returncode != 0:
+        return None
+    images: list[dict[str, Any]] = json.loads(completed.stdout)
+    return images
+
+
+def labels_of(image: Mapping[str, Any]) -> Mapping[str, str]:
+    """Its labels; a base may have none."""
+    return image.get("Labels") or {}
+
+
+def refuse_annotations(image: Mapping[str, Any]) -> None:
+    """Raises ImageRefused when it carries an annotation, or a label that could become one, that Podman obeys."""
+    for name in (*labels_of(image), *(image.get("Annotations") or {})):
+        if name.lower().startswith(_OBEYED_ANNOTATIONS):
+            raise ImageRefused(
+                f"the image carries the annotation {name!r}, which could switch the sandbox off"
+            )
+
+
+async def refuse_triggers(podman: Podman, images: Sequence[tuple[str, str]]) -> None:
+    """Refuse bases (name, id) with ONBUILD triggers: those would be run unseen, and with all that a Dockerfile may
+    not ask for. Podman shows them nowhere, so they are read from its store.
+
+    Raises:
+        ImageRefused: one has triggers, or its configuration cannot be read.
+    """
+    form = "{{.Store.GraphRoot}}\n{{.Store.GraphDriverName}}"
+    done = await podman.run("info", "--format", form, timeout_seconds=_INSPECT_SECONDS)
+    root, _, driver = done.stdout.decode().strip().partition("\n")
+    for name, image_id in images:
+        # containers/storage: an image's documents are files, named after them in base64.
+        document = base64.b64encode(f"sha256:{image_id}".encode()).decode()
+        path = Path(root) / f"{driver}-images" / image_id / f"={document}"
+        try:
+            config = json.loads(path.read_bytes()).get("config") or {}
+        except (OSError, ValueError) as error:
+            raise ImageRefused(f"the configuration of the base image {name} cannot be read") from error
+        if config.get("OnBuild"):
+            raise ImageRefused(f"the base image {name} has ONBUILD triggers, which are not supported")
