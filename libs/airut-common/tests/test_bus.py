@@ -215,6 +215,7 @@ async def test_a_blob_that_is_not_what_the_reference_says_is_refused(bus: Bus) -
         await bus.get_blob(ref.model_copy(update={"blob": "0" * 32}))
 
 
+@pytest.mark.integration
 async def test_the_bus_survives_the_servers_death(nats_server: NatsServer, bus: Bus) -> None:
     handler = Handled()
     consumer = asyncio.create_task(bus.consume(ORCHESTRATOR_TASKS, TaskRequest, handler))

@@ -34,6 +34,7 @@ async def test_an_empty_value_is_a_value(bus: Bus) -> None:
     assert entry.value == b""
 
 
+@pytest.mark.integration
 async def test_a_watcher_hears_after_the_server_s_death_what_happened_meanwhile(
     nats_server: NatsServer, bus: Bus
 ) -> None:
@@ -171,6 +172,7 @@ async def test_the_largest_message_that_a_contract_allows_fits(bus: Bus) -> None
     assert await bus.stream_size("AIRUT_EVENTS") == 1
 
 
+@pytest.mark.integration
 async def test_events_keep_their_order_through_the_server_s_death(nats_server: NatsServer, bus: Bus) -> None:
     def event(number: int) -> ServiceEvent:
         return ServiceEvent(service="x", at=utc_now(), level="info", code=str(number), text="")

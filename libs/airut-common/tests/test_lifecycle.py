@@ -11,10 +11,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from airut_common.bus import Bus
 from airut_common.bus.server import NatsServer
 from airut_common.bus.topology import STATUS_BUCKET
 from airut_common.contracts.v1 import ServiceEvent
+
+pytestmark = pytest.mark.integration
 
 LIMIT = 40
 PROGRAM = """

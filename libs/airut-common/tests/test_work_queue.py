@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from airut_common.bus import Bus, BusUnavailable, Reject, Retry, open_bus
 from airut_common.bus import deliver as deliver_module
 from airut_common.bus.deliver import Delivery, WorkQueue
@@ -111,6 +113,7 @@ async def test_a_retry_ends_with_the_message_s_age(bus: Bus) -> None:
     assert "the relay says no" in letter.reason
 
 
+@pytest.mark.integration
 async def test_long_work_is_not_delivered_a_second_time(nats_server: NatsServer, bus: Bus) -> None:
     brief = replace(ORCHESTRATOR_TASKS, ack_wait=timedelta(seconds=0.6))
     await bus._js.add_consumer(brief.stream, brief.config())
@@ -128,6 +131,7 @@ async def test_long_work_is_not_delivered_a_second_time(nats_server: NatsServer,
     assert calls == 1
 
 
+@pytest.mark.integration
 async def test_work_goes_on_through_a_restart_of_the_server_and_is_done_once(
     nats_server: NatsServer, bus: Bus
 ) -> None:

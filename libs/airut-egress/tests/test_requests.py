@@ -213,6 +213,7 @@ async def echo_websocket(reader, writer, head) -> None:
         connection.receive_data(data or None)
 
 
+@pytest.mark.integration
 async def test_an_upstream_that_is_down_is_told_and_tried_again(world: World, origin: Origin) -> None:
     sandbox = await world.sandbox("domains: [gone.allowed.test, api.example.test]")
     reader, writer = await sandbox.open("gone.allowed.test", 443)

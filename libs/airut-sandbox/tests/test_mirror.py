@@ -13,6 +13,8 @@ from airut_sandbox.mirror import Mirror, MirrorError, TreeLimits
 from airut_sandbox.testing.git_server import GitServer, Upstream, run_git
 from airut_sandbox.testing.https_server import Authority, HttpsServer, answer
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def mirror(upstream: Upstream, tmp_path: Path, authority: Authority) -> Mirror:

@@ -6,6 +6,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from airut_common.contracts.v1 import (
     CloseSession,
     EgressEvent,
@@ -17,6 +19,8 @@ from airut_common.contracts.v1 import (
 from airut_common.contracts.v1.subjects import egress_event, egress_service
 
 from .conftest import SECRET, Proxy, Starter, open_session
+
+pytestmark = pytest.mark.integration
 
 
 async def opened(proxy: Proxy, request: OpenSession) -> SessionOpened:

@@ -231,6 +231,7 @@ async def test_dns_away_is_451(gateway, zone, lovelace: SigningDomain):
     assert (await gateway.send(signed)).startswith("250")
 
 
+@pytest.mark.integration
 async def test_bus_away_is_451_and_the_next_try_succeeds(gateway, nats_server, lovelace: SigningDomain):
     mail = plain_mail()
     mail.add_attachment(b"x", maintype="image", subtype="png", filename="a.png")
