@@ -190,6 +190,24 @@ async def test_websockets_pass_and_are_counted(world: World, origin: Origin) -> 
     assert b"sec-websocket-extensions" not in bytes(origin.raw).lower()
 
 
+async def test_row_24_a_websocket_brings_no_credential_back(world: World, origin: Origin) -> None:
+    origin.take_over = echo_websocket
+    credential = bearer_credential()
+    sandbox = await world.sandbox(credentials=[credential])
+    real, surrogate = credential.value.reveal(), sandbox.environment["API_KEY"]
+    sock = await sandbox.dial("api.example.test", 443)
+    async with websockets.connect(
+        "wss://api.example.test/ws", sock=sock, ssl=sandbox.ssl_context(), proxy=None, max_size=None
+    ) as ws:
+        # The agent cannot know the value; sending it is how this upstream is made to say it.
+        await ws.send(f"it is {real}, says ü {real[:5]}")
+        assert await ws.recv() == f"it is {surrogate}, says ü {real[:5]}"
+        await ws.send([real[:9].encode(), real[9:].encode()])
+        assert await ws.recv() == surrogate.encode()
+    event = await world.recorder.wait(lambda e: e.kind == "request")
+    assert event.tags == ("scrubbed",)
+
+
 async def echo_websocket(reader, writer, head) -> None:
     connection = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
     connection.receive_data(head)

@@ -3,6 +3,9 @@
 import time
 from dataclasses import dataclass, field
 
+from airut_common.contracts.v1 import EgressTag
+
+from .scrub import AnswerScrubber
 from .session import Decided, Session
 
 
@@ -23,6 +26,10 @@ class Exchange:
     obstacle: str = ""
     websocket: bool = False
     credentials: tuple[str, ...] = ()
+    stripped: tuple[str, ...] = ()
+    """Lower-case names of headers, and `?key` of query keys, that were taken out of the request."""
+    scrubber: AnswerScrubber | None = None
+    """Works on the answer, where real credentials may go to the host."""
     status: int | None = None
     bytes_out: int = 0
     bytes_in: int = 0
@@ -34,10 +41,14 @@ class Exchange:
         self.bytes_out += len(data)
         return data
 
-    def count_in(self, data: bytes) -> bytes:
-        """Let a part of the response's body pass."""
+    def count_in(self, data: bytes) -> bytes | list[bytes]:
+        """Let a part of the response's body pass; with nothing, its end.
+
+        Raises:
+            Undecodable: the answer must end here, because nobody can say what is in it.
+        """
         self.bytes_in += len(data)
-        return data
+        return data if self.scrubber is None else self.scrubber(data)
 
     def finish(self, decision: Decided, reason: str) -> None:
         """Record the event; later calls change nothing."""
@@ -55,7 +66,12 @@ class Exchange:
             path=self.path,
             status=self.status,
             credentials=self.credentials,
+            stripped=self.stripped,
+            tags=self._tags(),
             bytes_out=self.bytes_out,
             bytes_in=self.bytes_in,
             duration_ms=round((time.monotonic() - self._started) * 1000, 2),
         )
+
+    def _tags(self) -> tuple[EgressTag, ...]:
+        return ("scrubbed",) if self.scrubber is not None and self.scrubber.found else ()

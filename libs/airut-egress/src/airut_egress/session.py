@@ -7,16 +7,20 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from airut_common.config.models import MaskedCredential
-from airut_common.contracts.v1 import EgressEvent, utc_now
+from airut_common.contracts.v1 import EgressEvent, EgressTag, utc_now
 from airut_common.secrets import Secret
 
 from .credentials import MaskedEntry, surrogate, unusable
 from .dns import SyntheticNames
 from .events import EventSink
 from .policy import Policy
+from .scrub import Needle, needles_of
 
 Decided = Literal["allow", "deny", "error", "info"]
 _MAX_TEXT = 2048
+_MAX_KNOWN_HOSTS = 1024
+_MAX_STRIPPED = 16
+_MAX_NAME = 64
 
 
 class UnusableCredential(ValueError):
@@ -85,12 +89,24 @@ class Session:
     closed: bool = False
     opened_at: float = field(default_factory=time.monotonic)
     _sequence: int = 0
+    _needles: dict[str, tuple[Needle, ...]] = field(default_factory=dict, repr=False)
 
     def replace(self, config: SessionConfig, policy: Policy, entries: tuple[MaskedEntry, ...]) -> None:
         """Work by another policy or other credentials from now on."""
         self.config, self.policy, self.entries = config, policy, entries
         self.generation += 1
+        self._needles.clear()
         self.cut("the session's rules have changed")
+
+    def needles_for(self, host: str) -> tuple[Needle, ...]:
+        """What no answer of an allowed host may carry: the credentials that may go there."""
+        found = self._needles.get(host)
+        if found is None:
+            if len(self._needles) >= _MAX_KNOWN_HOSTS:
+                self._needles.clear()
+            found = needles_of(entry.swap for entry in self.entries if entry.covers(host))
+            self._needles[host] = found
+        return found
 
     def replace_credentials(self, credentials: Sequence[Credential], installation_key: bytes) -> None:
         """Put other values behind the surrogates that the sandbox holds.
@@ -125,6 +141,8 @@ class Session:
         path: str = "",
         status: int | None = None,
         credentials: tuple[str, ...] = (),
+        stripped: tuple[str, ...] = (),
+        tags: tuple[EgressTag, ...] = (),
         bytes_out: int = 0,
         bytes_in: int = 0,
         duration_ms: float | None = None,
@@ -153,6 +171,8 @@ class Session:
             path=path[:_MAX_TEXT],
             status=status,
             credentials=credentials,
+            stripped=tuple(name[:_MAX_NAME] for name in stripped[:_MAX_STRIPPED]),
+            tags=tags,
             bytes_out=bytes_out,
             bytes_in=bytes_in,
             duration_ms=duration_ms,

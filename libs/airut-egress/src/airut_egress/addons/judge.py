@@ -10,6 +10,7 @@ from airut_egress.interception.authority_form import read_authority
 from airut_egress.interception.port import ClientPort, problem_of, set_detail, set_exchange
 from airut_egress.names import AddressLiteral, BadName
 from airut_egress.policy import RequestFacts, decide, strip_overrides
+from airut_egress.scrub import acceptable_codings
 
 MAX_HEADERS_BYTES = 64 * 1024
 
@@ -85,8 +86,9 @@ class Judge:
         )
         if put.refusal is not None:
             raise Denied("credential", put.refusal)
-        exchange.rule, exchange.credentials = decision.rule, put.used
-        self._rewrite(flow, put.headers, put.target)
+        exchange.rule, exchange.credentials, exchange.stripped = decision.rule, put.used, put.stripped
+        answerable = acceptable_codings(put.headers) if port.session.needles_for(port.host) else put.headers
+        self._rewrite(flow, answerable, put.target)
 
     def _check_names(self, flow: HTTPFlow) -> None:
         """Host, `:authority` and the authority of an absolute target are all the name that was dialled."""

@@ -1,8 +1,13 @@
 """Answers on their way back, and the one event at the end of each request."""
 
-from mitmproxy.http import HTTPFlow
+from collections.abc import Sequence
+from typing import cast
 
+from mitmproxy.http import Headers, HTTPFlow, Response
+
+from airut_egress.exchange import Exchange
 from airut_egress.interception.port import ClientPort, exchange_of
+from airut_egress.scrub import AnswerScrubber, Needle, Undecodable
 
 
 class Transit:
@@ -32,11 +37,36 @@ class Transit:
             exchange.obstacle = "protocol"
             flow.kill()  # type: ignore[no-untyped-call]
             return
+        if needles := self._port.session.needles_for(exchange.host):
+            try:
+                self._scrub(flow, exchange, needles)
+            except Undecodable:
+                exchange.obstacle = "coding"
+                flow.kill()  # type: ignore[no-untyped-call]
+                return
         response.stream = exchange.count_in
+
+    def _scrub(self, flow: HTTPFlow, exchange: Exchange, needles: Sequence[Needle]) -> None:
+        """Let no real credential come back (field notes 24). What was compressed goes on without its coding, because
+        a value can be anywhere in it."""
+        request, response = flow.request, cast(Response, flow.response)
+        headers = response.headers
+        scrubber = exchange.scrubber = AnswerScrubber(needles, headers.get("content-encoding", ""))
+        response.headers = Headers(scrubber.headers(headers.fields))
+        if not scrubber.decodes or request.method == "HEAD" or response.status_code in {204, 304}:
+            return
+        if response.status_code == 206:
+            raise Undecodable("a part of a compressed body")
+        for name in ("content-encoding", "content-length"):
+            response.headers.pop(name, None)
+        if request.http_version == "HTTP/1.1":
+            response.headers["transfer-encoding"] = "chunked"
 
     def response(self, flow: HTTPFlow) -> None:
         """The answer is complete."""
         exchange = exchange_of(flow)
+        if exchange.scrubber is not None and flow.response is not None and flow.response.trailers:
+            flow.response.trailers = Headers(exchange.scrubber.headers(flow.response.trailers.fields))
         if flow.websocket is None:
             self._end(flow)
         elif not exchange.websocket:
@@ -49,7 +79,7 @@ class Transit:
     def error(self, flow: HTTPFlow) -> None:
         """The request did not come to its end, or its upstream could not be reached."""
         exchange = exchange_of(flow)
-        denied = exchange.obstacle in {"protocol", "upstream-refused"}
+        denied = exchange.obstacle in {"protocol", "upstream-refused", "coding"}
         exchange.finish("deny" if denied else "error", exchange.obstacle or "interrupted")
         self._port.exchanges.discard(exchange)
 

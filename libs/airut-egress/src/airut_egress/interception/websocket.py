@@ -1,12 +1,19 @@
 """WebSocket frames, parsed and sent on as they come: a message is never held as a whole (field notes 17)."""
 
+import dataclasses
+from typing import Any
+
 import wsproto.events
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.websocket import WebsocketEndHook, WebsocketLayer
 from wsproto.connection import ConnectionState
 
+from airut_egress.exchange import Exchange
+
 from .port import exchange_of
+
+Message = wsproto.events.Message[Any]
 
 
 class StreamingWebsocketLayer(WebsocketLayer):
@@ -24,8 +31,11 @@ class StreamingWebsocketLayer(WebsocketLayer):
             match part:
                 case wsproto.events.Message():
                     payload = part.data.encode() if isinstance(part.data, str) else bytes(part.data)
-                    (exchange.count_out if from_client else exchange.count_in)(payload)
-                    yield target.send2(part)
+                    if from_client:
+                        exchange.count_out(payload)
+                        yield target.send2(part)
+                    else:
+                        yield target.send2(_scrubbed(part, payload, exchange))
                 case wsproto.events.Ping() | wsproto.events.Pong():
                     yield target.send2(part)
                 case wsproto.events.CloseConnection():
@@ -40,3 +50,17 @@ class StreamingWebsocketLayer(WebsocketLayer):
         yield WebsocketEndHook(self.flow)
         self.flow.live = False
         self._handle_event = self.done
+
+
+def _scrubbed(part: Message, payload: bytes, exchange: Exchange) -> Message:
+    """The same part of a message without real credentials; its last part brings what was held."""
+    exchange.bytes_in += len(payload)
+    scrubber = exchange.scrubber
+    if scrubber is None:
+        return part
+    pieces = scrubber(payload) if payload else []
+    if part.message_finished:
+        pieces += scrubber(b"")
+    data = b"".join(pieces)
+    # Only ASCII is held or replaced, so what was cut between characters still is.
+    return dataclasses.replace(part, data=data.decode() if isinstance(part.data, str) else data)

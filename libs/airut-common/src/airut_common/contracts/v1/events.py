@@ -57,6 +57,10 @@ class AgentOutput(Message):
 TaskEvent = Annotated[TaskStateChanged | AgentOutput, Field(discriminator="kind")]
 
 
+EgressTag = Literal["scrubbed"]
+"""What else is worth knowing of a request. `scrubbed`: its answer carried a real credential, which was taken out."""
+
+
 class EgressEvent(Message):
     """One attempt of a sandbox to reach something. Text in it is hostile data."""
 
@@ -80,6 +84,10 @@ class EgressEvent(Message):
     status: int | None = None
     credentials: tuple[str, ...] = ()
     """Names, never values, of credentials that were substituted."""
+    stripped: tuple[str, ...] = ()
+    """Lower-case names of headers, and `?key` of query keys, that were taken out because they carry a credential of
+    somebody else."""
+    tags: tuple[EgressTag, ...] = ()
     bytes_out: int = 0
     bytes_in: int = 0
     duration_ms: float | None = None
