@@ -17,6 +17,11 @@ MESSAGES: Final = {
     "scheme": "Only http on port 80 and https on port 443 leave this sandbox.",
     "literal": "Addresses are not allowed; use the name of a host on the network allowlist.",
     "mismatch": "The names in this request (TLS server name, Host, URL) do not agree.",
+    "graphql": "The network allowlist has no rule for this GraphQL operation.",
+    "body": "This request's body is not in a form that can be inspected.",
+    "too-large": "This request's body is too large to be inspected.",
+    "server-tool": "This request would let the API's servers reach what the network allowlist does not allow.",
+    "budget": "This sandbox has sent as much to this host as it may.",
     "credential": "A credential in this request is not allowed where it stands.",
     "upstream-refused": "This host leads to an address that sandboxes may not reach.",
     "upstream-unknown": "This host has no address.",
@@ -26,7 +31,7 @@ MESSAGES: Final = {
     "connections": "This sandbox has too many connections open.",
     "policy-changed": "The rules of this sandbox have changed; connect again.",
 }
-_CHANGEABLE: Final = frozenset({"host", "path", "method", "ambiguous-path"})
+_CHANGEABLE: Final = frozenset({"host", "path", "method", "ambiguous-path", "graphql", "server-tool"})
 
 
 def denial_body(*, obstacle: str, host: str, path: str, method: str, detail: str = "") -> bytes:

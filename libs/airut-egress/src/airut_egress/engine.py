@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from .authority import Authority
+from .budget import UploadLimits
 from .destination import DestinationLookup, original_destination
 from .events import EventSink
 from .interception.handler import Means
@@ -31,6 +32,8 @@ class EngineSettings:
     connect_to: Mapping[str, str] = field(default_factory=dict)
     ca_file: Path | None = None
     """Authorities to trust besides the system's."""
+    upload_limits: Mapping[str, int] = field(default_factory=dict)
+    """Host pattern to the bytes that one sandbox may send to the hosts that fit."""
     max_connections: int = 256
     """Open connections of one sandbox."""
 
@@ -81,6 +84,7 @@ class Engine:
         self._sessions: dict[str, Session] = {}
         self._listeners: dict[str, SandboxListener] = {}
         self._settings = settings
+        self._upload_limits = UploadLimits.parse(settings.upload_limits)
         self._means = self._make_means(settings)
 
     @property
@@ -94,13 +98,17 @@ class Engine:
         return self._sessions
 
     def reconfigure(self, settings: EngineSettings) -> None:
-        """Reach the world by other settings; sockets attached from now on use them.
+        """Reach the world by other settings from now on; upload limits hold for open sessions too.
 
         Raises:
             ValueError: they cannot be used; the old ones stay.
         """
+        upload_limits = UploadLimits.parse(settings.upload_limits)
         self._means = self._make_means(settings)
         self._settings = settings
+        self._upload_limits = upload_limits
+        for session in self._sessions.values():
+            session.upload_limits = upload_limits
         for listener in self._listeners.values():
             listener.use(self._means)
 
@@ -119,7 +127,9 @@ class Engine:
         entries = build_entries(config, policy, self._installation_key, held)
         environment = {entry.name: entry.surrogate for entry in entries}
         if known is None:
-            known = Session(config, policy, entries, environment, self._sink)
+            known = Session(
+                config, policy, entries, environment, self._sink, upload_limits=self._upload_limits
+            )
             self._sessions[config.sandbox] = known
             known.record("session", "info", "opened")
         elif known.config != config:

@@ -1,10 +1,12 @@
 """One request of a sandbox, from its headers to its one event."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from airut_common.contracts.v1 import EgressTag
 
+from .inspection import Inspection
 from .scrub import AnswerScrubber
 from .session import Decided, Session
 
@@ -20,6 +22,8 @@ class Exchange:
     port: int
     path: str
     """Without its query; hostile text."""
+    cut: Callable[[str], None] = field(default=lambda _: None, repr=False)
+    """Ends the connection at once; takes the reason."""
     allowed: bool = False
     """Set last of all, when every check has passed and the request is as it goes out."""
     rule: str = ""
@@ -28,6 +32,8 @@ class Exchange:
     credentials: tuple[str, ...] = ()
     stripped: tuple[str, ...] = ()
     """Lower-case names of headers, and `?key` of query keys, that were taken out of the request."""
+    inspection: Inspection | None = None
+    """What the body has to pass before `allowed` is set."""
     scrubber: AnswerScrubber | None = None
     """Works on the answer, where real credentials may go to the host."""
     status: int | None = None
@@ -35,10 +41,18 @@ class Exchange:
     bytes_in: int = 0
     _started: float = field(default_factory=time.monotonic)
     _finished: bool = False
+    _collected: int = 0
 
-    def count_out(self, data: bytes) -> bytes:
-        """Let a part of the request's body pass."""
+    def send(self, data: bytes) -> bytes | list[bytes]:
+        """Let a part of the request's body pass. What exceeds a limit cuts the connection: the upstream must not
+        take what it has for the whole."""
         self.bytes_out += len(data)
+        if not self.session.may_send(self.host, len(data)):
+            self.obstacle, self.status = "budget", None
+            self.finish("deny", "budget")
+            self.cut("it has sent as much as it may")
+            return []
+        self.session.count_sent(self.host, len(data))
         return data
 
     def count_in(self, data: bytes) -> bytes | list[bytes]:
@@ -50,11 +64,24 @@ class Exchange:
         self.bytes_in += len(data)
         return data if self.scrubber is None else self.scrubber(data)
 
+    def collect(self, size: int) -> None:
+        """Take in a part of a body that is inspected.
+
+        Raises:
+            Denied: it is too much.
+        """
+        if self.inspection is None:
+            raise RuntimeError("a body that nobody inspects must not be collected")
+        self.inspection.take(size, of_session=self.session.collected)
+        self.session.collected += size
+        self._collected += size
+
     def finish(self, decision: Decided, reason: str) -> None:
         """Record the event; later calls change nothing."""
         if self._finished:
             return
         self._finished = True
+        self.session.collected -= self._collected
         self.session.record(
             "request",
             decision,

@@ -10,6 +10,7 @@ from airut_common.config.models import MaskedCredential
 from airut_common.contracts.v1 import EgressEvent, EgressTag, utc_now
 from airut_common.secrets import Secret
 
+from .budget import Sent, UploadLimits
 from .credentials import MaskedEntry, surrogate, unusable
 from .dns import SyntheticNames
 from .events import EventSink
@@ -82,8 +83,12 @@ class Session:
     names: SyntheticNames = field(default_factory=SyntheticNames)
     totals: Totals = field(default_factory=Totals)
     connections: set[Abortable] = field(default_factory=set)
+    upload_limits: UploadLimits = field(default_factory=UploadLimits)
+    sent: Sent = field(default_factory=Sent)
     upstreams: int = 0
     """Connections to upstreams, open or being opened."""
+    collected: int = 0
+    """Bytes of inspected bodies that are held in memory."""
     generation: int = 0
     """Grows when policy or credentials change; connections of an older one are cut (field notes 33)."""
     closed: bool = False
@@ -122,6 +127,15 @@ class Session:
         # Without a scope a surrogate is still known, and refused wherever it stands.
         revoked = tuple(replace(entry, scopes=()) for entry in self.entries if entry.name not in given)
         self.replace(config, self.policy, entries + revoked)
+
+    def may_send(self, host: str, size: int) -> bool:
+        """Whether so many more bytes may go to a canonical host (field notes 22)."""
+        return not self.upload_limits.limits or self.sent.has_room(self.upload_limits, host, size)
+
+    def count_sent(self, host: str, size: int) -> None:
+        """Count bytes that go to a canonical host."""
+        if self.upload_limits.limits:
+            self.sent.add(self.upload_limits, host, size)
 
     def cut(self, reason: str) -> None:
         """Cut every open connection."""

@@ -18,12 +18,15 @@ MailAddress = Annotated[str, StringConstraints(pattern=r"^[^@\s<>\"]+@[^@\s<>\"*
 SenderPattern = Annotated[str, StringConstraints(pattern=r"^([^@\s<>\"*]+|\*)@[^@\s<>\"*]+$", to_lower=True)]
 """An exact address, or `*@domain` for everybody of exactly that domain."""
 
+HostPatternText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9*?._-]{1,253}$")]
+"""A host name, perhaps with `*` and `?`."""
 
 PATTERN_WORDS: Mapping[str, str] = {
     r"^[A-Z][A-Z0-9_]{0,63}$": "be written like an environment variable: capitals, digits and underscores",
     r"^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$": "be `host:port`, such as 127.0.0.1:2525",
     r"^[^@\s<>\"]+@[^@\s<>\"*]+$": "be a mail address, such as demo@airut.example",
     r"^([^@\s<>\"*]+|\*)@[^@\s<>\"*]+$": "be a mail address, or `*@domain` for everybody of a domain",
+    r"^[A-Za-z0-9*?._-]{1,253}$": "be a host name, or a pattern such as '*.example.org'",
     rf"^{REPO_ID_PATTERN}$": "be lower-case letters, digits and dashes, at most 40, beginning with a letter or digit",
 }
 """What each pattern asks for, for the person who did not meet it."""
@@ -112,6 +115,8 @@ class EgressConfig(StrictModel):
     """Name to `address:port` to dial instead, as `curl --connect-to`; TLS still proves the name."""
     ca_file: Path | None = None
     """Authorities to trust besides the system's."""
+    upload_limits: dict[HostPatternText, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    """Host pattern to the bytes that one task may send to the hosts that fit; what is not named has no limit."""
 
 
 class SandboxConfig(StrictModel):

@@ -4,8 +4,9 @@ An addon belongs to one client connection. Its methods are named after the hooks
 the connection.
 """
 
+from .bodies import Bodies
 from .judge import Judge
 from .tls import Tls
 from .transit import Transit
 
-__all__ = ["Judge", "Tls", "Transit"]
+__all__ = ["Bodies", "Judge", "Tls", "Transit"]

@@ -1,28 +1,18 @@
 """The judgement, made on the headers alone: nothing of a denied request is read further or goes anywhere."""
 
-from mitmproxy.http import Headers, HTTPFlow
+from mitmproxy.http import Headers, HTTPFlow, Request
 
 from airut_egress.addons.outgoing import outgoing_headers, upgrade_problem
-from airut_egress.answers import status_for
 from airut_egress.credentials import substitute
 from airut_egress.exchange import Exchange
+from airut_egress.inspection import Denied
 from airut_egress.interception.authority_form import read_authority
-from airut_egress.interception.port import ClientPort, problem_of, set_detail, set_exchange
+from airut_egress.interception.port import ClientPort, deny, problem_of, set_exchange
 from airut_egress.names import AddressLiteral, BadName
 from airut_egress.policy import RequestFacts, decide, strip_overrides
 from airut_egress.scrub import acceptable_codings
 
 MAX_HEADERS_BYTES = 64 * 1024
-
-
-class Denied(Exception):
-    """The request does not go out. `detail` is for the person who reads the answer."""
-
-    def __init__(self, obstacle: str, detail: str = "", *, reason: str = "") -> None:
-        super().__init__(detail)
-        self.obstacle = obstacle
-        self.detail = detail
-        self.reason = reason or obstacle
 
 
 class Judge:
@@ -37,13 +27,12 @@ class Judge:
         try:
             self._judge(flow, exchange)
         except Denied as denied:
-            exchange.obstacle = denied.obstacle
-            exchange.status = status_for(denied.obstacle)
-            set_detail(flow, denied.detail)
-            exchange.finish("deny", denied.reason)
-            self._port.exchanges.discard(exchange)
+            deny(self._port, flow, denied)
             return
-        flow.request.stream = exchange.count_out
+        if exchange.inspection is not None:
+            # The body is collected, and judged in `Bodies`; until then nothing is allowed.
+            return
+        flow.request.stream = exchange.send
         exchange.allowed = True
 
     def _begin(self, flow: HTTPFlow) -> Exchange:
@@ -56,6 +45,7 @@ class Judge:
             port=port.port,
             path=request.data.path.partition(b"?")[0].decode("utf-8", "replace"),
         )
+        exchange.cut = port.abort
         port.exchanges.add(exchange)
         set_exchange(flow, exchange)
         return exchange
@@ -86,9 +76,19 @@ class Judge:
         )
         if put.refusal is not None:
             raise Denied("credential", put.refusal)
+        self._spend(exchange, flow.request)
         exchange.rule, exchange.credentials, exchange.stripped = decision.rule, put.used, put.stripped
         answerable = acceptable_codings(put.headers) if port.session.needles_for(port.host) else put.headers
         self._rewrite(flow, answerable, put.target)
+
+    def _spend(self, exchange: Exchange, request: Request) -> None:
+        """Count the head, and refuse a body that is known to be too much before the upstream hears of it."""
+        head = len(request.data.path) + sum(len(name) + len(value) for name, value in request.headers.fields)
+        length = request.headers.get("content-length", "0")
+        known = int(length) if length.isascii() and length.isdigit() else 0
+        if not self._port.session.may_send(exchange.host, head + known):
+            raise Denied("budget")
+        self._port.session.count_sent(exchange.host, head)
 
     def _check_names(self, flow: HTTPFlow) -> None:
         """Host, `:authority` and the authority of an absolute target are all the name that was dialled."""

@@ -16,11 +16,6 @@ class Transit:
     def __init__(self, port: ClientPort) -> None:
         self._port = port
 
-    def request(self, flow: HTTPFlow) -> None:
-        """The body has been sent on; what follows it has not. Trailers would come past the judgement with headers
-        of all kinds, and nobody has to pass them on (RFC 9110 §6.5.1, field notes 21)."""
-        flow.request.trailers = None
-
     def responseheaders(self, flow: HTTPFlow) -> None:
         """Bodies pass as they come; nothing is held (field notes 20, 35)."""
         exchange = exchange_of(flow)

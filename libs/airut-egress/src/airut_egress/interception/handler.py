@@ -15,7 +15,7 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import Layer
 from mitmproxy.proxy.server import ConnectionIO, LiveConnectionHandler
 
-from airut_egress.addons import Judge, Tls, Transit
+from airut_egress.addons import Bodies, Judge, Tls, Transit
 from airut_egress.authority import Authority
 from airut_egress.dns import POOL
 from airut_egress.exchange import Exchange
@@ -85,7 +85,7 @@ class SandboxConnection(LiveConnectionHandler):
         self._writer = writer
         self._ended = False
         self._spoken = False
-        addons = (Judge(self), Tls(self, means.authority, means.upstream_tls), Transit(self))
+        addons = (Judge(self), Bodies(self), Tls(self, means.authority, means.upstream_tls), Transit(self))
         self._hooks: dict[str, Hook] = {
             name: getattr(addon, name) for addon in addons for name in vars(type(addon)) if name[0] != "_"
         }

@@ -18,6 +18,8 @@ from mitmproxy.proxy.layers.http import (
     SendHttp,
 )
 from mitmproxy.proxy.layers.http._events import (
+    RequestData,
+    RequestEndOfMessage,
     RequestHeaders,
     ResponseData,
     ResponseEndOfMessage,
@@ -25,9 +27,12 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook, HttpRequestHeadersHook
 
-from airut_egress.answers import denial, status_for
+from airut_egress.answers import denial
+from airut_egress.exchange import Exchange
+from airut_egress.inspection import Denied
+from airut_egress.statuses import status_for
 
-from .port import ClientPort, detail_of, exchange_of, is_allowed, set_problem
+from .port import ClientPort, deny, detail_of, exchange_of, is_allowed, set_problem
 from .servers import BoundedHttp2Server, StrictHttp1Server
 from .upstream_http import use_bounded_clients
 from .websocket import StreamingWebsocketLayer
@@ -113,14 +118,35 @@ class JudgedStream(HttpStream):
         return True
 
     def check_killed(self, emit_error_hook: bool) -> CommandGenerator[bool]:  # noqa: FBT001
-        """Whether the stream has ended. Just after its judgement, everything that is not allowed has."""
-        judged_now = self.client_state == self.state_wait_for_request_headers
-        if judged_now and not is_allowed(self.flow):
+        """Whether the stream has ended. From its judgement on, everything that is not allowed has; an inspected body
+        is judged when it is complete."""
+        if not is_allowed(self.flow):
             exchange = exchange_of(self.flow)
-            response = denial(exchange, exchange.obstacle, detail_of(self.flow), close=self._body_follows)
-            yield from self._answer(response)
+            judged_now = self.client_state == self.state_wait_for_request_headers
+            if judged_now and exchange.inspection is not None and not exchange.obstacle:
+                return False
+            yield from self._deny(exchange)
             return True
         return (yield from super().check_killed(emit_error_hook))
+
+    def state_consume_request_body(self, event: events.Event) -> CommandGenerator[None]:
+        """Collect a body that is inspected, within bounds."""
+        if isinstance(event, RequestEndOfMessage):
+            self._body_follows = False
+        elif isinstance(event, RequestData) and event.data:
+            exchange = exchange_of(self.flow)
+            try:
+                exchange.collect(len(event.data))
+            except Denied as denied:
+                self.request_body_buf.clear()  # type: ignore[no-untyped-call]
+                deny(self._port, self.flow, denied)
+                yield from self._deny(exchange)
+                return
+        yield from super().state_consume_request_body(event)
+
+    def _deny(self, exchange: Exchange) -> CommandGenerator[None]:
+        response = denial(exchange, exchange.obstacle, detail_of(self.flow), close=self._body_follows)
+        yield from self._answer(response)
 
     def make_server_connection(self) -> CommandGenerator[bool]:
         """Open the upstream connection, or take one that is open; on failure the client is told why."""

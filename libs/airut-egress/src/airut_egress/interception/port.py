@@ -6,7 +6,9 @@ from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy.commands import StartHook
 
 from airut_egress.exchange import Exchange
+from airut_egress.inspection import Denied
 from airut_egress.session import Session
+from airut_egress.statuses import status_for
 
 _EXCHANGE: Final = "airut.exchange"
 _PROBLEM: Final = "airut.problem"
@@ -69,6 +71,16 @@ def is_allowed(flow: HTTPFlow) -> bool:
     """Whether a flow has passed every check; False for one that was never judged."""
     found = flow.metadata.get(_EXCHANGE)
     return isinstance(found, Exchange) and found.allowed
+
+
+def deny(port: ClientPort, flow: HTTPFlow, denied: Denied) -> None:
+    """Note why a request does not go out; its one event is recorded."""
+    exchange = exchange_of(flow)
+    exchange.obstacle = denied.obstacle
+    exchange.status = status_for(denied.obstacle)
+    set_detail(flow, denied.detail)
+    exchange.finish("deny", denied.reason)
+    port.exchanges.discard(exchange)
 
 
 def set_problem(flow: HTTPFlow, text: str) -> None:

@@ -32,7 +32,7 @@ class StreamingWebsocketLayer(WebsocketLayer):
                 case wsproto.events.Message():
                     payload = part.data.encode() if isinstance(part.data, str) else bytes(part.data)
                     if from_client:
-                        exchange.count_out(payload)
+                        exchange.send(payload)
                         yield target.send2(part)
                     else:
                         yield target.send2(_scrubbed(part, payload, exchange))

@@ -1,0 +1,43 @@
+"""Requests whose headers are allowed, when their bodies are complete."""
+
+from mitmproxy.http import HTTPFlow, Request
+
+from airut_egress.exchange import Exchange
+from airut_egress.inspection import Denied
+from airut_egress.interception.port import ClientPort, deny, exchange_of
+
+
+class Bodies:
+    """Judges what has to be judged as a whole, and lets nothing follow a body."""
+
+    def __init__(self, port: ClientPort) -> None:
+        self._port = port
+
+    def request(self, flow: HTTPFlow) -> None:
+        """The body is complete. An inspected one has not been sent; the mark that lets it go is set last.
+
+        What follows a body is dropped: trailers would come past the judgement with headers of all kinds, and nobody
+        has to pass them on (RFC 9110 §6.5.1, field notes 21).
+        """
+        flow.request.trailers = None
+        exchange = exchange_of(flow)
+        if exchange.inspection is None or exchange.obstacle:
+            return
+        try:
+            self._inspect(flow.request, exchange)
+        except Denied as denied:
+            deny(self._port, flow, denied)
+            return
+        exchange.allowed = True
+
+    def _inspect(self, request: Request, exchange: Exchange) -> None:
+        port = self._port
+        if port.generation != port.session.generation or port.session.closed:
+            raise Denied("policy-changed", "the rules of this sandbox have changed; connect again")
+        if exchange.inspection is None:
+            raise RuntimeError("a body that nobody has to inspect")
+        body = exchange.inspection.judge(request.raw_content or b"")
+        request.headers.pop("transfer-encoding", None)
+        request.headers["content-length"] = str(len(body))
+        request.raw_content = body
+        exchange.send(body)
