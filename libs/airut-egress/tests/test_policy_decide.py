@@ -323,3 +323,32 @@ def test_a_thousand_rules_cost_little() -> None:
         decide(fact, policy)
     each = (time.process_time() - began) / len(facts)
     assert each < 500e-6
+
+
+GRAPHQL = parse_policy(
+    """
+url_prefixes:
+  - {host: a.example, path: /graphql, methods: [POST], graphql: {queries: [viewer]}}
+  - {host: a.example, path: /graphql, graphql: {mutations: [add*]}}
+  - {host: b.example, path: /graphql, graphql: {queries: [viewer]}}
+  - {host: b.example, path: "", methods: [POST]}
+""",
+    "allowlist",
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "host", "rules", "allow", "obstacle"),
+    [
+        ("POST", "a.example", 2, False, "graphql"),
+        ("GET", "a.example", 1, False, "graphql"),
+        ("POST", "b.example", 0, True, ""),
+        ("GET", "b.example", 1, False, "graphql"),
+    ],
+)
+def test_graphql_rules_are_left_to_the_body_unless_a_plain_rule_allows(
+    method: str, host: str, rules: int, allow: bool, obstacle: str
+) -> None:
+    decision = decide(RequestFacts(method, "https", host, 443, b"/graphql"), GRAPHQL)
+    assert (len(decision.graphql), decision.allow, decision.obstacle) == (rules, allow, obstacle)
+    assert decide(RequestFacts(method, "https", "a.example", 443, b"/other"), GRAPHQL).obstacle == "path"

@@ -2,6 +2,7 @@
 
 from mitmproxy.http import Headers, HTTPFlow, Request
 
+from airut_egress.addons.filters import inspection_for
 from airut_egress.addons.outgoing import outgoing_headers, upgrade_problem
 from airut_egress.credentials import substitute
 from airut_egress.exchange import Exchange
@@ -64,8 +65,9 @@ class Judge:
             raise Denied("protocol", problem)
         facts = RequestFacts(exchange.method, exchange.scheme, port.host, port.port, request.data.path)
         decision = decide(facts, port.session.policy)
-        if not decision.allow:
+        if not decision.allow and not decision.graphql:
             raise Denied(decision.obstacle, decision.reason if decision.obstacle == "ambiguous-path" else "")
+        exchange.inspection = inspection_for(facts, decision, headers, exchange)
         kept, _ = strip_overrides(outgoing_headers(headers, websocket=exchange.websocket), decision)
         put = substitute(
             kept,

@@ -78,6 +78,7 @@ def deny(port: ClientPort, flow: HTTPFlow, denied: Denied) -> None:
     exchange = exchange_of(flow)
     exchange.obstacle = denied.obstacle
     exchange.status = status_for(denied.obstacle)
+    exchange.credentials = ()
     set_detail(flow, denied.detail)
     exchange.finish("deny", denied.reason)
     port.exchanges.discard(exchange)

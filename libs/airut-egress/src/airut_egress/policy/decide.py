@@ -7,7 +7,7 @@ from airut_egress.paths import decode_path
 
 from .model import HostRules, Policy, Rule
 
-Obstacle = Literal["", "host", "path", "method", "ambiguous-path", "port", "scheme"]
+Obstacle = Literal["", "host", "path", "method", "graphql", "ambiguous-path", "port", "scheme"]
 
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -41,6 +41,8 @@ class Decision:
     """The rule that allowed depends on the method, so nothing may override it on the way."""
     by_path: bool = False
     """The rule that allowed depends on the path."""
+    graphql: tuple[Rule, ...] = ()
+    """On a denial: rules that may yet allow, when the body is here. They are tried in order."""
 
 
 def decide(facts: RequestFacts, policy: Policy) -> Decision:
@@ -62,9 +64,20 @@ def _judge_rules(facts: RequestFacts, rules: HostRules) -> Decision:
     # Upper case makes ASCII of some other letters: only what is ASCII already can be a method of a rule.
     method = facts.method.upper() if facts.method.isascii() else ""
     fitting = rules.matching(path)
-    for rule in fitting:
-        if rule.methods is None or method in rule.methods:
+    open_to_method = [rule for rule in fitting if rule.methods is None or method in rule.methods]
+    for rule in open_to_method:
+        if rule.graphql is None:
             return _allowed(rule)
+    if open_to_method:
+        return Decision(
+            allow=False,
+            rule="",
+            obstacle="graphql",
+            reason="a rule allows some GraphQL operations here",
+            by_method=True,
+            by_path=True,
+            graphql=tuple(open_to_method),
+        )
     # The obstacle of the rule that came furthest is what the person who edits the file wants to know.
     if fitting:
         return _denied("method", "a rule allows this host and path, but not with this method")

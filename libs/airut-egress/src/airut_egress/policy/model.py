@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -12,6 +12,7 @@ from airut_common.config.models import StrictModel
 from airut_common.config.yamlfile import load_yaml_model
 from airut_egress.paths import DecodedPath
 
+from .graphql import GraphqlRule
 from .patterns import BadPattern, HostPattern, PathPattern
 
 _MAX_KNOWN_HOSTS: Final = 1024
@@ -28,6 +29,8 @@ class Rule:
     path: PathPattern
     methods: frozenset[str] | None
     """Upper case; None means all."""
+    graphql: GraphqlRule | None = None
+    """Only GraphQL requests that it allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,12 @@ def _list_of(expected: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _is_block(value: object) -> object:
+    if not isinstance(value, dict):
+        raise _problem(f"expected a block of queries, mutations or subscriptions; got {_kind(value)}")
+    return value
+
+
 def _kind(value: object) -> str:
     match value:
         case None:
@@ -138,13 +147,37 @@ def _method(value: str) -> str:
     return value.upper()
 
 
-def _no_graphql(_: object) -> object:
-    raise _problem("graphql rules are not supported yet: nothing runs on a file that has them")
+def _field(value: str) -> str:
+    try:
+        GraphqlRule.parse((value,))
+    except BadPattern as problem:
+        raise _problem(str(problem)) from None
+    return value
 
 
 Host = Annotated[str, AfterValidator(_host)]
 Path = Annotated[str, AfterValidator(_path)]
 Method = Annotated[str, AfterValidator(_method)]
+FieldPattern = Annotated[str, AfterValidator(_field)]
+Fields = Annotated[list[FieldPattern], _list_of("names of top-level fields, as in ['repository', 'create*']")]
+
+
+class GraphqlBlock(StrictModel):
+    """The `graphql` of an entry: what it does not list is not allowed."""
+
+    queries: Fields = Field(default_factory=list)
+    mutations: Fields = Field(default_factory=list)
+    subscriptions: Fields = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("expected queries, mutations or subscriptions; an empty block is a mistake")
+        return self
+
+    def rule(self) -> GraphqlRule:
+        """The compiled block."""
+        return GraphqlRule.parse(self.queries, self.mutations, self.subscriptions)
 
 
 class UrlPrefix(StrictModel):
@@ -155,7 +188,7 @@ class UrlPrefix(StrictModel):
     methods: Annotated[list[Method], _list_of("HTTP methods, as in [GET, HEAD]")] = Field(
         default_factory=list
     )
-    graphql: Annotated[Any, BeforeValidator(_no_graphql)] = None
+    graphql: Annotated[GraphqlBlock | None, BeforeValidator(_is_block)] = None
 
     def rule(self, index: int) -> Rule:
         """The compiled entry."""
@@ -164,6 +197,7 @@ class UrlPrefix(StrictModel):
             host=HostPattern.parse(self.host),
             path=PathPattern.parse(self.path),
             methods=frozenset(self.methods) or None,
+            graphql=self.graphql.rule() if self.graphql is not None else None,
         )
 
 
