@@ -168,9 +168,12 @@ def _judge_document(rule: GraphqlRule, document: DocumentNode, operation_name: s
             case _:
                 raise Refused("a GraphQL request has operations and fragments, not type definitions")
     _check_name(operations, operation_name)
-    for operation in rule.patterns:
-        roots = [each.selection_set for each in operations if each.operation.value == operation]
-        _judge_fields(rule, operation, _fields(roots, fragments))
+    # Together by type, so that fragments which many operations share are entered once.
+    roots: dict[str, list[SelectionSetNode]] = {}
+    for operation in operations:
+        roots.setdefault(operation.operation.value, []).append(operation.selection_set)
+    for kind, selections in roots.items():
+        _judge_fields(rule, kind, _fields(selections, fragments))
 
 
 def _check_name(operations: Sequence[OperationDefinitionNode], operation_name: str | None) -> None:
@@ -224,4 +227,6 @@ def _fields(
                     pass  # its fields are known: it was met before, or it contains itself
                 case _:
                     raise Refused("a GraphQL selection has fields and fragments")
+    if not found:
+        raise Refused("a GraphQL operation selects nothing but fragments that contain themselves")
     return found
