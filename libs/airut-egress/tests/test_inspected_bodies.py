@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import threading
 
 import pytest
 
 from airut_egress import inspection
+from airut_egress.addons import filters
+from airut_egress.policy import graphql
 from airut_egress.testing.clients import client, first_answer, request
 from airut_egress.testing.origin import Origin
 from airut_egress.testing.world import Sandbox, World, bearer_credential
@@ -129,6 +132,31 @@ async def test_one_connection_goes_on_after_a_refusal(origin: Origin, sandbox: S
             assert answer.status_code == status
     assert len(origin.seen) == 2
     assert origin.connections == 1
+
+
+async def test_a_large_body_is_judged_aside(
+    world: World, origin: Origin, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+    judge = graphql.judge
+
+    def noting(*arguments, **options):
+        threads.append(threading.current_thread().name)
+        return judge(*arguments, **options)
+
+    monkeypatch.setattr(filters, "judge", noting)
+    async with client(sandbox) as http:
+        for size, status, query in (
+            (10, 200, "{viewer{id}}"),
+            (100_000, 200, "{viewer{id}}"),
+            (100_000, 403, "{users{id}}"),
+        ):
+            sent = {"query": query, "variables": {"a": "x" * size}}
+            answer = await http.post("https://api.example.test/graphql", json=sent)
+            assert answer.status_code == status
+    assert threads[0] == threading.main_thread().name
+    assert threading.main_thread().name not in threads[1:]
+    assert len(origin.seen) == 2
 
 
 async def test_row_20_a_body_that_is_too_large_is_refused(

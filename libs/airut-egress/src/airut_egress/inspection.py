@@ -1,11 +1,14 @@
 """Requests that are judged on their bodies as well: collected whole under a bound, judged, and sent as judged."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 """Of one inspected body: as much as the Messages API takes, so that no long conversation is cut off."""
+AT_ONCE_BYTES: Final = 16 * 1024
+"""A larger body is judged in a thread: parsing it would hold up every sandbox's traffic."""
 MAX_SESSION_BYTES: Final = 64 * 1024 * 1024
 """Of all inspected bodies that a sandbox has under way (field notes 35)."""
 
@@ -29,6 +32,7 @@ class Inspection:
 
     filters: tuple[BodyFilter, ...]
     received: int = 0
+    _outcome: bytes | Denied | None = None
 
     def take(self, size: int, *, of_session: int) -> None:
         """Count a part of the body.
@@ -45,12 +49,25 @@ class Inspection:
         if of_session + size > MAX_SESSION_BYTES:
             raise Denied("too-large", "this sandbox has too many inspected bodies under way")
 
+    async def judge_aside(self, body: bytes) -> None:
+        """Judge in a thread; `judge` then tells the outcome."""
+        self._outcome = await asyncio.to_thread(self._outcome_of, body)
+
     def judge(self, body: bytes) -> bytes:
         """The body to be sent.
 
         Raises:
             Denied: nothing may be sent.
         """
-        for one in self.filters:
-            body = one(body)
+        outcome = self._outcome_of(body) if self._outcome is None else self._outcome
+        if isinstance(outcome, Denied):
+            raise outcome
+        return outcome
+
+    def _outcome_of(self, body: bytes) -> bytes | Denied:
+        try:
+            for one in self.filters:
+                body = one(body)
+        except Denied as denied:
+            return denied
         return body

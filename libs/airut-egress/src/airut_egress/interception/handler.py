@@ -13,6 +13,7 @@ import structlog
 from mitmproxy.connection import ConnectionState, Server
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import Layer
+from mitmproxy.proxy.layers.http._hooks import HttpRequestHook
 from mitmproxy.proxy.server import ConnectionIO, LiveConnectionHandler
 
 from airut_egress.addons import Bodies, Judge, Tls, Transit
@@ -26,6 +27,7 @@ from airut_egress.upstream_tls import UpstreamTls
 from .backpressure import Backpressure, PacedReader
 from .http_layer import DialFailure, EgressHttpLayer
 from .options import MODE, OPTIONS
+from .port import exchange_of
 from .tls_layer import SandboxTlsLayer
 from .upstream import DialFailed, dial
 
@@ -201,7 +203,11 @@ class SandboxConnection(LiveConnectionHandler):
             await self.server_event(events.HookCompleted(hook))
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
-        """As `run_hook`, for those that mitmproxy makes tasks of."""
+        """As `run_hook`, for those that take their time."""
+        if isinstance(hook, HttpRequestHook):
+            inspection = exchange_of(hook.flow).inspection
+            if inspection is not None:
+                await inspection.judge_aside(hook.flow.request.raw_content or b"")
         self.run_hook(hook)
 
     def run_hook(self, hook: commands.StartHook) -> None:

@@ -25,11 +25,11 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseEndOfMessage,
     ResponseHeaders,
 )
-from mitmproxy.proxy.layers.http._hooks import HttpErrorHook, HttpRequestHeadersHook
+from mitmproxy.proxy.layers.http._hooks import HttpErrorHook, HttpRequestHeadersHook, HttpRequestHook
 
 from airut_egress.answers import denial
 from airut_egress.exchange import Exchange
-from airut_egress.inspection import Denied
+from airut_egress.inspection import AT_ONCE_BYTES, Denied
 from airut_egress.statuses import status_for
 
 from .port import ClientPort, deny, detail_of, exchange_of, is_allowed, set_problem
@@ -92,12 +92,18 @@ class JudgedStream(HttpStream):
         """Run hooks where they stand: mitmproxy makes a task of each and comes back through all layers, which
         took a third of a request. What a hook raises is a crash of the layer, and ends the connection."""
         for command in super().handle_event(event):
-            if isinstance(command, commands.StartHook) and command.name != HttpRequestHeadersHook.name:
+            if isinstance(command, commands.StartHook) and not self._takes_time(command):
                 self._port.run_hook(command)
                 if command.blocking:
                     yield from self.handle_event(events.HookCompleted(command))
             else:
                 yield command
+
+    def _takes_time(self, hook: commands.StartHook) -> bool:
+        if hook.name == HttpRequestHook.name:
+            inspection = exchange_of(self.flow).inspection
+            return inspection is not None and inspection.received > AT_ONCE_BYTES
+        return hook.name == HttpRequestHeadersHook.name
 
     def state_wait_for_request_headers(self, event: RequestHeaders) -> CommandGenerator[None]:
         """Judge, then go on as mitmproxy does."""
