@@ -17,11 +17,31 @@ from airut_demo.installation import ADDRESS, API_KEY, GIT_TOKEN, DemoInstallatio
 from airut_demo.traces import remove_traces
 from airut_demo.world.mail_user import compose, send
 from airut_demo.world.messages_api import Say, Script, ToolUse
-from airut_demo.world.world import USER, World, open_world
+from airut_demo.world.world import GIT_NAME, MODEL_NAME, REPOSITORY, USER, World, open_world
 from airut_sandbox.base_image import ensure_base_image
 from airut_sandbox.podman import probe_podman
 
 TASK_SECONDS = 120.0
+ALLOWLIST = f"""\
+domains:
+  - {MODEL_NAME}
+  - "*.rebind.example"
+url_prefixes:
+  - {{host: {GIT_NAME}, path: "/{REPOSITORY}.git/*"}}
+  - {{host: {GIT_NAME}, path: "/read-only/*", methods: [GET]}}
+  - {{host: {GIT_NAME}, path: /graphql, graphql: {{queries: [viewer]}}}}
+"""
+REBINDING = {
+    "loopback": (("A", ("127.0.0.1",)),),
+    "private": (("A", ("10.1.2.3",)),),
+    "link-local": (("A", ("169.254.1.1",)),),
+    "metadata": (("A", ("169.254.169.254",)),),
+    "cgnat": (("A", ("100.64.0.1",)),),
+    "mapped": (("AAAA", ("::ffff:127.0.0.1",)),),
+    "ula": (("AAAA", ("fd00::1",)),),
+    "mixed": (("A", ("93.184.216.34", "192.168.0.1")),),
+}
+"""Names that are allowed, and lead where no sandbox may go."""
 _numbers = itertools.count(1)
 
 
@@ -140,8 +160,14 @@ async def open_site(folder: Path) -> AsyncIterator[Site]:
     """A site of one's own, and nothing of it left in Podman afterwards."""
     podman = await probe_podman(folder / "podman", runtime=None)
     image = await ensure_base_image(podman, cache_dir=cache_folder() / "base-image")
-    files = {"probe.py": (Path(__file__).parent / "probe.py").read_text()}
+    files = {
+        "probe.py": (Path(__file__).parent / "probe.py").read_text(),
+        ".airut/network-allowlist.yaml": ALLOWLIST,
+    }
     async with open_world(folder / "world", (), files=files) as world:
+        for name, addresses in REBINDING.items():
+            for kind, address in addresses:
+                world.zones.add(f"{name}.rebind.example", kind, *address)
         installation = DemoInstallation(folder)
         installation.write(settings(world, base_image=image, real_model=False))
         try:

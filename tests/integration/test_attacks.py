@@ -1,12 +1,15 @@
 """From inside a real sandbox: every way out is refused, and seen (acceptance 3; rows 1-8, 11, 17-19 of the field notes)."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from airut_demo.world.world import EXFIL_NAME, GIT_NAME, MODEL_NAME
 
+from .attacks import ATTACKS, document
 from .conftest import ALL, Site, bash
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
@@ -18,19 +21,22 @@ SUBJECT = "Try every way out"
 async def probed(site: Site):
     """What the probe said, and the network log of its task."""
     nats = (site.installation.folder / "state" / "nats" / "port").read_text().strip()
+    ports = {
+        "nats": int(nats),
+        "smtp": int(site.installation.smtp.rpartition(":")[2]),
+        "dashboard": int(site.installation.dashboard.rpartition(":")[2]),
+    }
     site.world.git.redirects["demo.git/leave"] = f"https://{EXFIL_NAME}/?from=redirect"
-    answer = await site.ask(bash(f"python3 probe.py {nats} > /outbox/probe.json"), ALL, subject=SUBJECT)
+    answer = await site.ask(
+        bash(f"python3 probe.py '{json.dumps(ports)}' > /outbox/probe.json"), ALL, subject=SUBJECT
+    )
     (report,) = answer.iter_attachments()
     results = json.loads(report.get_payload(decode=True))
     task = await site.task_of(SUBJECT)
     return results, await site.api(f"/tasks/{task['id']}/network")
 
 
-REFUSED = [
-    "ipv4_literal", "ipv4_literal_http", "ipv4_hex", "ipv6_literal", "metadata", "udp_other", "quic", "tcp_dns_public",
-    "raw_tcp_allowed_name", "raw_bytes_on_443", "connect", "connect_in_tls", "host_sni_mismatch", "sni_mismatch",
-    "absolute_form", "foreign_host_plain", "denied_host", "denied_path", "redirect", "host_loopback",
-]  # fmt: skip
+CATALOGUE = {attack.name: attack for attacks in ATTACKS.values() for attack in attacks}
 SEEN = [
     ("ipv4_literal", "1.1.1.1"),
     ("ipv6_literal", "2606:4700:4700::1111"),
@@ -43,38 +49,26 @@ SEEN = [
 ]
 
 
-def is_refusal(result: str) -> bool:
-    words = (
-        "refused",
-        "403",
-        "421",
-        "400",
-        "405",
-        "Empty reply",
-        "reset",
-        "denied",
-        "501",
-        "unrecognized name",
-    )
-    return any(word in result for word in words)
+DOCUMENT = Path(__file__).parents[2] / "docs" / "attacks.md"
 
 
-@pytest.mark.parametrize("name", REFUSED)
-async def test_the_way_out_is_refused(probed, name: str) -> None:
-    results, _ = probed
-    assert is_refusal(results[name]), results[name]
+@pytest.mark.parametrize("name", CATALOGUE)
+async def test_the_attack_ends_as_the_catalogue_says(probed, name: str) -> None:
+    assert probed[0][name] == CATALOGUE[name].outcome
 
 
-async def test_what_is_allowed_works(probed) -> None:
-    assert probed[0]["allowed"].endswith("200")
+async def test_every_attempt_is_in_the_catalogue(probed) -> None:
+    assert probed[0].keys() - {"allowed"} == CATALOGUE.keys()
 
 
-async def test_row_4_a_question_to_a_public_resolver_is_answered_by_us_alone(probed) -> None:
-    assert "answered" in probed[0]["udp_dns_public"]
+async def test_the_document_is_the_catalogue() -> None:
+    if "UPDATE_DOCS" in os.environ:
+        DOCUMENT.write_text(document())
+    assert DOCUMENT.read_text() == document(), "run this test once with UPDATE_DOCS=1"
 
 
-async def test_there_is_no_interface_but_loopback(probed) -> None:
-    assert probed[0]["interfaces"] == ["lo"]
+async def test_what_is_allowed_works_before_and_after_all_that(probed) -> None:
+    assert probed[0]["allowed"] == "200"
 
 
 @pytest.mark.parametrize(("name", "host"), SEEN)
