@@ -9,10 +9,14 @@ from airut_common.bus.topology import ORCHESTRATOR_TASKS, TASKS
 from airut_common.contracts.v1 import TaskRequest, subjects
 from airut_common.testing.builders import task_request
 from airut_orchestrator.claim import Claim
-from airut_orchestrator.database.store import Store
+from airut_orchestrator.database.store import QueuedTask, Store
 from airut_orchestrator.events import TaskEvents
 
 from .conftest import recorded
+
+
+async def no_wish(task: QueuedTask) -> None:
+    pytest.fail(f"{task.id} asked for nothing to be stopped")
 
 
 def never() -> None:
@@ -21,7 +25,7 @@ def never() -> None:
 
 async def test_what_is_acknowledged_is_committed_and_told(bus: Bus, store: Store) -> None:
     claimed = asyncio.Event()
-    claim = Claim(store, TaskEvents(bus), claimed=claimed.set, disk_full=never)
+    claim = Claim(store, TaskEvents(bus), claimed=claimed.set, wish=no_wish, disk_full=never)
     request = task_request()
     await bus.publish(subjects.task_requested(request.repo), request, msg_id=request.id)
     consuming = asyncio.create_task(bus.consume(ORCHESTRATOR_TASKS, TaskRequest, claim))
@@ -37,7 +41,7 @@ async def test_what_is_acknowledged_is_committed_and_told(bus: Bus, store: Store
 
 
 async def test_row_54_a_second_delivery_is_acknowledged_and_changes_nothing(bus: Bus, store: Store) -> None:
-    claim = Claim(store, TaskEvents(bus), claimed=lambda: None, disk_full=never)
+    claim = Claim(store, TaskEvents(bus), claimed=lambda: None, wish=no_wish, disk_full=never)
     request = task_request()
     await claim(request)
     await store.begin_next()
@@ -55,6 +59,7 @@ async def test_nothing_is_acknowledged_while_the_database_fails(bus: Bus) -> Non
         Broken(),  # type: ignore[arg-type]
         TaskEvents(bus),
         claimed=never,
+        wish=no_wish,
         disk_full=lambda: made_room.append(True),
     )
     with pytest.raises(Retry):

@@ -14,6 +14,8 @@ from airut_orchestrator.database.store import QueuedTask, Store
 from airut_orchestrator.dispatcher import MAX_ATTEMPTS, Dispatcher
 from airut_orchestrator.events import TaskEvents
 from airut_orchestrator.runner import Finished, Settings
+from airut_orchestrator.stopping import asks_to_stop
+from airut_orchestrator.work import Work
 
 SETTINGS = Settings(ServerConfig(), None)
 
@@ -33,18 +35,22 @@ class FakeRunner:
     def gate(self, name: str) -> asyncio.Event:
         return self.gates.setdefault(name, asyncio.Event())
 
-    async def run(self, task: QueuedTask, settings: Settings, ended: Callable[[], None]) -> Finished:
+    async def run(self, task: QueuedTask, settings: Settings, work: Work) -> Finished:
         self.begun.append(task.id)
         self.running.add(task.id)
         self.most = max(self.most, len(self.running))
         self.changed.set()
         if task.id in self.ended_early:
-            ended()
+            work.agent_ended()
         try:
             await self.gate(task.id).wait()
         except asyncio.CancelledError:
             self.cancelled.append(task.id)
-            raise
+            if work.stopped_by is None:
+                raise
+            asyncio.current_task().uncancel()
+            stopped = reply(id=task.id, conversation=task.conversation, outcome="stopped")
+            return Finished(stopped, f"stopped by {work.stopped_by}", None)
         finally:
             self.running.discard(task.id)
         return Finished(reply(id=task.id, conversation=task.conversation), None, None)
@@ -249,3 +255,94 @@ async def test_a_conversation_is_free_again_when_its_task_was_lost(bench: Bench,
     keeping.cancel()
     await asyncio.gather(keeping, return_exceptions=True)
     assert bench.runner.begun == ["a"]
+
+
+# -- a person stops ----------------------------------------------------------------------------------------
+
+
+async def answers(bench: Bench) -> dict[str, tuple[str, str]]:
+    return {
+        found.reply.id: (found.reply.outcome, found.reply.text) for found in await bench.store.unpublished()
+    }
+
+
+async def test_a_running_task_is_stopped_once_and_the_next_one_begins(bench: Bench) -> None:
+    async with bench.running():
+        conversation = await bench.ask("a")
+        await bench.ask("b", conversation)
+        await bench.runner.until(lambda: "a" in bench.runner.running)
+        assert await bench.dispatcher.stop_task("a", "ada")
+        assert not await bench.dispatcher.stop_task("a", "ada")
+        await bench.until_state("a", "replying")
+        await bench.runner.until(lambda: "b" in bench.runner.running)
+        bench.runner.gate("b").set()
+        await bench.until_state("b", "replying")
+    assert bench.runner.begun == ["a", "b"]
+    assert (await answers(bench))["a"][0] == "stopped"
+    assert not await bench.dispatcher.stop_task("a", "ada")
+    assert not await bench.dispatcher.stop_task("nobody", "ada")
+
+
+async def test_a_waiting_task_is_stopped_and_never_begins(bench: Bench) -> None:
+    async with bench.running():
+        conversation = await bench.ask("a")
+        await bench.ask("b", conversation)
+        await bench.runner.until(lambda: "a" in bench.runner.running)
+        assert await bench.dispatcher.stop_task("b", "ada")
+        bench.runner.gate("a").set()
+        await bench.until_state("a", "replying")
+    assert bench.runner.begun == ["a"]
+    outcome, text = (await answers(bench))["b"]
+    assert outcome == "stopped"
+    assert "Stopped by ada before it began" in text
+
+
+async def test_what_is_nearly_done_is_not_stopped(bench: Bench) -> None:
+    bench.runner.ended_early.add("a")
+    async with bench.running():
+        await bench.ask("a")
+        await bench.runner.until(lambda: "a" in bench.runner.running)
+        assert not await bench.dispatcher.stop_task("a", "ada")
+        bench.runner.gate("a").set()
+        await bench.until_state("a", "replying")
+    assert (await answers(bench))["a"][0] == "done"
+
+
+async def test_a_message_that_says_stop_ends_its_conversation_and_no_other(bench: Bench) -> None:
+    async with bench.running():
+        conversation = await bench.ask("a")
+        await bench.ask("other")
+        await bench.ask("b", conversation)
+        await bench.runner.until(lambda: bench.runner.running == {"a", "other"})
+        wish = await bench.store.add(task_request(id="wish", conversation=conversation, text="Stop."))
+        await bench.dispatcher.take_wish(wish)
+        await bench.dispatcher.take_wish(wish)
+        bench.dispatcher.wake()
+        await bench.until_state("wish", "replying")
+        assert bench.runner.running == {"other"}
+        bench.runner.gate("other").set()
+        await bench.until_state("other", "replying")
+    found = await answers(bench)
+    assert {name: outcome for name, (outcome, _) in found.items()} == {
+        "a": "stopped", "b": "stopped", "wish": "done", "other": "done",
+    }  # fmt: skip
+    assert "Stopped 2 tasks" in found["wish"][1]
+    assert bench.runner.begun == ["a", "other"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("stop", True),
+        ("  STOP!\n\n-- \nAda", True),
+        ("Stop.\n\n[The quoted earlier reply was left out here.]", True),
+        ("stop\n\n> what was said", True),
+        ("please stop", False),
+        ("stop the server when you are done", False),
+        ("", False),
+        ("> stop", False),
+    ],
+)
+def test_which_messages_ask_to_stop(text: str, expected: bool) -> None:
+    assert asks_to_stop(task_request(text=text, conversation="c" * 32)) is expected
+    assert not asks_to_stop(task_request(text=text, conversation=None))

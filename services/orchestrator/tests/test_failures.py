@@ -6,7 +6,7 @@ from airut_common.bus import BusUnavailable
 from airut_orchestrator.failures import TaskFailure, explain, fenced
 from airut_sandbox.agent_binary import AgentUnavailable
 from airut_sandbox.errors import AttachFailed, SandboxError, SandboxRefused
-from airut_sandbox.image import ImageBuildFailed, ImageRefused
+from airut_sandbox.image import DockerfileRefused, ImageBuildFailed, ImageRefused
 from airut_sandbox.mirror_errors import MirrorError
 
 CASES = [
@@ -14,6 +14,7 @@ CASES = [
     (MirrorError("unreachable", "git.example: the host name is unknown"), "failed", "repository", ["git.example"]),
     (ImageBuildFailed("building failed", "step 3\n```\n\x1b[31mboom"), "failed", "image", ["'''\n[31mboom"]),
     (ImageRefused("an annotation"), "refused", "image", ["annotation"]),
+    (DockerfileRefused("ONBUILD is not supported"), "refused", "image: ONBUILD", ["Mend it on the default branch"]),
     (AgentUnavailable("no such version"), "failed", "agent", ["no such version"]),
     (AttachFailed("no nft"), "failed", "network: no nft", ["nothing runs without it"]),
     (SandboxRefused("CapEff differs"), "failed", "sandbox refused: CapEff", ["not confined"]),

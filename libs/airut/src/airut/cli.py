@@ -16,6 +16,7 @@ from airut.bus_access import admin_bus, bus_url
 from airut.errors import UsageError
 from airut.installation import DEFAULT_FILE, open_installation
 from airut.status import InstallationStatus, read_status
+from airut.stop import stop_task
 from airut.up import run_installation
 from airut_common.config.store import apply_config
 from airut_common.config.yamlfile import ConfigError
@@ -92,6 +93,24 @@ def status(
         _print_status(found)
     if not all(service.ready for service in found.services):
         raise typer.Exit(1)
+
+
+@app.command()
+def stop(
+    task: Annotated[str, typer.Argument(help="The task's id, as the dashboard shows it.")],
+    config: ConfigOption = DEFAULT_FILE,
+) -> None:
+    """Stop a task: what it has done is kept, and the person who asked is told. Exit code 1 when it is over already."""
+
+    async def run() -> bool:
+        installation = open_installation(config)
+        async with admin_bus(installation) as bus:
+            return await stop_task(bus, task)
+
+    if not asyncio.run(run()):
+        out.print(f"{task}: there is nothing to stop; it is unknown or over", markup=False)
+        raise typer.Exit(1)
+    out.print(f"{task}: stopped", markup=False)
 
 
 @secret_app.command("set")

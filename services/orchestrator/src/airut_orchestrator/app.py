@@ -13,6 +13,7 @@ from airut_common.lifecycle import Service
 from airut_common.sealed import ServiceKey, WatchedSecrets, watch_secrets
 from airut_orchestrator.agents.claude_code import ClaudeCode
 from airut_orchestrator.claim import Claim
+from airut_orchestrator.control import Control
 from airut_orchestrator.database.connection import open_database
 from airut_orchestrator.database.store import Store
 from airut_orchestrator.dispatcher import Dispatcher
@@ -76,11 +77,14 @@ async def run(service: Service) -> None:
     service.spawn("egress-closing", sessions.close_owed())
     service.spawn("leases", dispatcher.keep_leases())
     service.spawn("configuration", _wake_on_change(config, dispatcher))
-    claim = Claim(store, events, claimed=dispatcher.wake, disk_full=reserve.give_up)
+    claim = Claim(
+        store, events, claimed=dispatcher.wake, wish=dispatcher.take_wish, disk_full=reserve.give_up
+    )
     claiming = service.spawn(
         "claim", bus.consume(ORCHESTRATOR_TASKS, TaskRequest, claim, concurrency=CLAIM_CONCURRENCY)
     )
     stop_claiming = service.spawn("claim-stop", _cancel_at(service.stopping, claiming))
+    await enter(bus.serve(service.name, Control(dispatcher).endpoints(settings.host)))
     await service.ready()
     await dispatcher.run(service.stopping)
     await stop_claiming

@@ -1,6 +1,6 @@
 """A request from the bus becomes a row of the database; only then is it acknowledged."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import structlog
@@ -8,9 +8,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from airut_common.bus import Retry
 from airut_common.contracts.v1 import TaskRequest
-from airut_orchestrator.database.store import Store
+from airut_orchestrator.database.store import QueuedTask, Store
 from airut_orchestrator.events import TaskEvents
 from airut_orchestrator.reserve import is_disk_full
+from airut_orchestrator.stopping import asks_to_stop
 
 AGAIN = timedelta(seconds=2)
 
@@ -21,13 +22,20 @@ class Claim:
     """Handler of `AIRUT_TASKS`."""
 
     def __init__(
-        self, store: Store, events: TaskEvents, *, claimed: Callable[[], None], disk_full: Callable[[], None]
+        self,
+        store: Store,
+        events: TaskEvents,
+        *,
+        claimed: Callable[[], None],
+        wish: Callable[[QueuedTask], Awaitable[None]],
+        disk_full: Callable[[], None],
     ) -> None:
-        """`claimed` is told that there may be something to start; `disk_full` makes some room, so that the task can
-        be taken in and refused with a reply."""
+        """`claimed` is told that there may be something to start; `wish` gets a message that asks to stop its
+        conversation; `disk_full` makes some room, so that the task can be taken in and refused with a reply."""
         self._store = store
         self._events = events
         self._claimed = claimed
+        self._wish = wish
         self._disk_full = disk_full
 
     async def __call__(self, request: TaskRequest) -> None:
@@ -38,6 +46,8 @@ class Claim:
         """
         try:
             task = await self._store.add(request)
+            if task is not None and asks_to_stop(request):
+                await self._wish(task)
         except SQLAlchemyError as error:
             log.warning("not_claimed", task=request.id, reason=str(error.__cause__ or error))
             if is_disk_full(error):

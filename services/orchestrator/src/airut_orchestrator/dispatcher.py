@@ -1,8 +1,8 @@
 """Which task runs when: oldest first, one of a conversation at a time, up to `max_concurrent` side by side."""
 
 import asyncio
+import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -14,7 +14,9 @@ from airut_orchestrator.events import TaskEvents
 from airut_orchestrator.replies import build_reply
 from airut_orchestrator.reserve import is_disk_full
 from airut_orchestrator.runner import Finished, Settings
+from airut_orchestrator.stopping import answer_to_wish, asks_to_stop, never_begun
 from airut_orchestrator.verdict import Result
+from airut_orchestrator.work import Work
 
 MAX_ATTEMPTS = 3
 """A task that was under way at so many deaths of the orchestrator is given up, and the person is told."""
@@ -32,20 +34,9 @@ log = structlog.get_logger()
 class TaskRunner(Protocol):
     """Runs one task."""
 
-    async def run(self, task: QueuedTask, settings: Settings, ended: Callable[[], None]) -> Finished:
-        """To its reply; `ended` is called when the agent is done. Raises nothing but cancellation."""
+    async def run(self, task: QueuedTask, settings: Settings, work: Work) -> Finished:
+        """To its reply. Raises nothing but cancellation, and not even that when `work` was stopped."""
         ...
-
-
-@dataclass
-class _Work:
-    """A task of this process."""
-
-    task: asyncio.Task[None] | None = None
-    agent_is_done: bool = False
-
-    def agent_ended(self) -> None:
-        self.agent_is_done = True
 
 
 class Dispatcher:
@@ -74,7 +65,9 @@ class Dispatcher:
         self._abandoned = abandoned
         self._disk_full = disk_full
         self._wake = asyncio.Event()
-        self._running: dict[str, _Work] = {}
+        self._running: dict[str, Work] = {}
+        self._wishes: dict[str, int] = {}
+        """Messages that asked to stop their conversation, to the number of tasks that were."""
 
     def wake(self) -> None:
         """There may be something to start."""
@@ -121,23 +114,58 @@ class Dispatcher:
                 return RETRY_SECONDS
             if task is None:
                 return None
-            work = self._running[task.id] = _Work()
+            work = self._running[task.id] = Work(task.conversation)
             work.task = asyncio.get_running_loop().create_task(
                 self._see_through(task, work), name=f"task-{task.id[:8]}"
             )
         return None
 
-    async def _see_through(self, task: QueuedTask, work: _Work) -> None:
+    async def _see_through(self, task: QueuedTask, work: Work) -> None:
         try:
             with structlog.contextvars.bound_contextvars(task=task.id):
-                finished = await self._runner.run(task, self._settings(task.request.repo), work.agent_ended)
-                await self._finish(finished)
+                await self._finish(await self._result(task, work))
         except asyncio.CancelledError:
             await asyncio.shield(self._put_back(task))
             raise
         finally:
             del self._running[task.id]
             self.wake()
+
+    async def _result(self, task: QueuedTask, work: Work) -> Finished:
+        if asks_to_stop(task.request):
+            work.agent_ended()
+            return Finished(answer_to_wish(task, self._wishes.pop(task.id, 0)), None, None)
+        finished = await self._runner.run(task, self._settings(task.request.repo), work)
+        work.agent_ended()
+        return finished
+
+    async def stop_task(self, task: str, by: str) -> bool:
+        """Stop a task of this host, whether it runs or waits; False when there is nothing to stop."""
+        work = self._running.get(task)
+        if work is not None:
+            return work.stop(by)
+        return await self._stop_waiting(await self._store.waiting(task=task), by) > 0
+
+    async def take_wish(self, wish: QueuedTask) -> None:
+        """A message asked to stop its conversation: what runs ends, what waited before it is not begun."""
+        by = wish.request.sender
+        waiting = await self._store.waiting(conversation=wish.conversation)
+        earlier = list(itertools.takewhile(lambda task: task.id != wish.id, waiting))
+        stopped = await self._stop_waiting(earlier, by)
+        running = [work for work in self._running.values() if work.conversation == wish.conversation]
+        stopped += sum(work.stop(by) for work in running)
+        # A message may be delivered twice.
+        self._wishes[wish.id] = self._wishes.get(wish.id, 0) + stopped
+
+    async def _stop_waiting(self, tasks: list[QueuedTask], by: str) -> int:
+        stopped = 0
+        for task in tasks:
+            if await self._store.finish_waiting(never_begun(task, by), f"stopped by {by}"):
+                log.info("task_stopped", task=task.id)
+                stopped += 1
+        if stopped:
+            self._replied()
+        return stopped
 
     async def _finish(self, finished: Finished) -> None:
         """Commit the result. A database that is locked or full is waited for: the answer is worth it."""
@@ -184,12 +212,12 @@ class Dispatcher:
         await self._cancel([work for work in self._running.values() if not work.agent_is_done])
         await self._wait(list(self._running.values()), FINISH_SECONDS)
 
-    async def _wait(self, works: list[_Work], seconds: float) -> None:
+    async def _wait(self, works: list[Work], seconds: float) -> None:
         tasks = [work.task for work in works if work.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
 
-    async def _cancel(self, works: list[_Work]) -> None:
+    async def _cancel(self, works: list[Work]) -> None:
         tasks = [work.task for work in works if work.task is not None]
         for task in tasks:
             task.cancel()

@@ -7,7 +7,7 @@ from airut_common.bus import BusUnavailable
 from airut_common.contracts.v1 import Outcome
 from airut_sandbox.agent_binary import AgentUnavailable
 from airut_sandbox.errors import AttachFailed, SandboxError, SandboxRefused
-from airut_sandbox.image import ImageBuildFailed, ImageRefused
+from airut_sandbox.image import DockerfileRefused, ImageBuildFailed, ImageRefused
 from airut_sandbox.mirror_errors import MirrorError
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -56,7 +56,7 @@ def explain(error: BaseException, *, begun: bool = False) -> Explained:
             )
             text = f"The image of the sandbox could not be built: {error}. {state} {_MEND}{tail}"
             return Explained("failed", f"image: {error}", text)
-        case ImageRefused():
+        case ImageRefused() | DockerfileRefused():
             text = f"The image of the sandbox was refused: {error}. {state} {_MEND}"
             return Explained("refused", f"image: {error}", text)
         case AgentUnavailable():

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +25,9 @@ from airut_orchestrator.prepare import Preparer, Source, Stopwatch
 from airut_orchestrator.prompt import build_prompt
 from airut_orchestrator.replies import build_reply
 from airut_orchestrator.sessions import EgressSessions
+from airut_orchestrator.stopping import stopped_at_work
 from airut_orchestrator.verdict import Result, judge
+from airut_orchestrator.work import Work
 from airut_sandbox.container import Mount, SandboxSpec
 from airut_sandbox.overlay import CA_PATH
 from airut_sandbox.steering import snapshot_steering
@@ -66,10 +67,12 @@ class _Job:
     """A task under way."""
 
     task: QueuedTask
-    ended: Callable[[], None]
+    work: Work
     watch: Stopwatch = field(default_factory=Stopwatch)
     begun: bool = False
     """The agent's process was started."""
+    ahead: "_Ahead | None" = None
+    execution: Execution | None = None
 
 
 @dataclass(frozen=True)
@@ -107,18 +110,23 @@ class Runner:
         self._events = events
         self._agent = agent
 
-    async def run(self, task: QueuedTask, settings: Settings, ended: Callable[[], None]) -> Finished:
-        """Run a task to its reply; `ended` is called when the agent is done, and what follows is short. Raises nothing
-        but cancellation."""
+    async def run(self, task: QueuedTask, settings: Settings, work: Work) -> Finished:
+        """Run a task to its reply; `work` is told when the agent is done, and what follows is short. Raises nothing
+        but cancellation, and that only when nobody asked for this task to be stopped."""
         began = time.monotonic()
-        job = _Job(task, ended)
+        job = _Job(task, work)
         try:
             result = await self._run(job, settings)
+        except asyncio.CancelledError:
+            if work.stopped_by is None:
+                raise
+            work.agent_ended()
+            result = await self._stopped(job, work.stopped_by)
         except Exception as error:
             found = explain(error, begun=job.begun)
             log.warning("task_failed", task=task.id, reason=found.reason, exc_info=found.is_bug)
             result = Result(found.outcome, found.text, found.reason)
-        ended()
+        work.agent_ended()
         self._events.entered(task, "replying", reason=result.reason, timings=job.watch.timings_ms)
         reply = build_reply(task, result, time.monotonic() - began)
         return Finished(reply, result.reason, result.agent_session)
@@ -143,7 +151,7 @@ class Runner:
             source = await prepare.fetch(task.request.repo, repo, server, settings.token, watch)
             workspace = await enter(beside(prepare.workspace(source, folders, watch)))
             policy = await prepare.policy(source)
-            ahead = _Ahead(source, policy, folders, workspace, inbox, program, image)
+            ahead = job.ahead = _Ahead(source, policy, folders, workspace, inbox, program, image)
             try:
                 return await self._try(job, ahead, task.sandbox or new_id(), task.agent_session)
             except SessionLost:
@@ -169,7 +177,7 @@ class Runner:
                 job, source, image=image.id, opened=session.opened, mounts=folders.mounts(await ahead.program),
                 sandbox_id=sandbox_id, resume=resume,
             )  # fmt: skip
-            execution = Execution(job.task, self._agent, self._store, self._events, job.watch)
+            execution = job.execution = Execution(job.task, self._agent, self._store, self._events, job.watch)
             before = await asyncio.to_thread(snapshot_steering, folders.workspace)
             try:
                 ended = await execution.run(podman, spec, sandbox_id, session=session, prompt=prompt)
@@ -177,12 +185,25 @@ class Runner:
                 job.begun = job.begun or execution.begun
             if execution.transcript.session_lost and resume is not None:
                 raise SessionLost
-            job.ended()
+            job.work.agent_ended()
             result = judge(ended, execution.transcript, source.repo.limits.timeout_seconds)
             note_denied(await session.close(), result)
             await collect_files(self._preparer.bus, folders, source.server.sandbox, result)
             await note_steering(before, folders, result)
             return result
+
+    async def _stopped(self, job: _Job, by: str) -> Result:
+        """What a person's stop leaves: the workspace, the session, the last words, and the files so far."""
+        if (current := asyncio.current_task()) is not None:
+            current.uncancel()
+        log.info("task_stopped", task=job.task.id)
+        if job.execution is None or job.ahead is None:
+            return stopped_at_work(by, "")
+        said = job.execution.transcript
+        result = stopped_at_work(by, said.answer)
+        result.usage, result.agent_session = said.usage, said.session
+        await collect_files(self._preparer.bus, job.ahead.folders, job.ahead.source.server.sandbox, result)
+        return result
 
     def _prompt(self, task: QueuedTask, inbox: tuple[str, ...], resume: str | None) -> bytes:
         return build_prompt(

@@ -100,6 +100,8 @@ PERMISSIONS: Final[Mapping[str, Permissions]] = {
             *_READ_BLOBS,
             *_WRITE_BLOBS,
         ),
+        subscribe=("airut.v1.svc.orchestrator.>", *_MICRO),
+        answers=True,
     ),
     "egress-proxy": _service(
         "egress-proxy",

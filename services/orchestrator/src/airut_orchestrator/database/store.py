@@ -170,6 +170,28 @@ class Store:
             conversation.last_activity_at = utc_now()
             conversation.agent_session = agent_session or conversation.agent_session
 
+    async def waiting(self, *, task: str | None = None, conversation: str | None = None) -> list[QueuedTask]:
+        """Tasks in the queue: the one of this id, or those of a conversation, oldest first."""
+        chosen = Task.id == task if task is not None else Task.conversation == conversation
+        async with self._sessions() as session:
+            rows = await session.execute(
+                select(Task, Conversation)
+                .join(Conversation, Conversation.id == Task.conversation)
+                .where(Task.state == "queued", chosen)
+                .order_by(Task.position)
+            )
+            return [_queued(task, conversation) for task, conversation in rows]
+
+    async def finish_waiting(self, reply: Reply, reason: str) -> bool:
+        """Answer a task that still waits in the queue, in one transaction; False when it has left it."""
+        async with self._sessions.begin() as session:
+            task = await session.scalar(select(Task).where(Task.id == reply.id))
+            if task is None or task.state != "queued":
+                return False
+            task.state, task.reason = "replying", reason
+            session.add(OutgoingReply(task=reply.id, reply=reply.model_dump_json()))
+            return True
+
     async def unpublished(self) -> list[Outgoing]:
         """Replies that the bus has not acknowledged yet, in the order of their tasks."""
         async with self._sessions() as session:

@@ -1,7 +1,15 @@
 """Version 1 of every message on the bus. A sample of each lies in `samples/`."""
 
 from .base import REPO_ID_PATTERN, Identifier, Message, RepoId, new_id, utc_now
-from .control import CloseSession, OpenSession, Refused, SessionClosed, SessionOpened
+from .control import (
+    CloseSession,
+    OpenSession,
+    Refused,
+    SessionClosed,
+    SessionOpened,
+    StopAnswered,
+    StopTask,
+)
 from .events import (
     FINAL_STATES,
     AgentOutput,
@@ -39,6 +47,8 @@ __all__ = [
     "ServiceEvent",
     "SessionClosed",
     "SessionOpened",
+    "StopAnswered",
+    "StopTask",
     "TaskEvent",
     "TaskRequest",
     "TaskState",

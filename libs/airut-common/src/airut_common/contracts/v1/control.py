@@ -45,6 +45,23 @@ class SessionOpened(Message):
     """PEM."""
 
 
+class StopTask(Message):
+    """Somebody asks the orchestrator to stop a task: a running one ends within seconds and keeps what it has done, a
+    waiting one is not begun."""
+
+    task: Identifier
+    by: Annotated[str, StringConstraints(min_length=1, max_length=320)]
+    """Who asks, for the reply."""
+
+
+class StopAnswered(Message):
+    """Whether there was something to stop; a task that is unknown or over is not."""
+
+    ok: Literal[True] = True
+    task: Identifier
+    stopped: bool
+
+
 class CloseSession(Message):
     """Ends a session: connections are cut, the surrogates are worth nothing any more."""
 

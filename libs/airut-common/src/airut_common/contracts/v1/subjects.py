@@ -35,6 +35,11 @@ def egress_service(host: str, endpoint: str) -> str:
     return f"{PREFIX}.svc.egress.{host}.{endpoint}"
 
 
+def orchestrator_service(host: str, endpoint: str) -> str:
+    """Request/reply with the orchestrator of one host: `stop`."""
+    return f"{PREFIX}.svc.orchestrator.{host}.{endpoint}"
+
+
 def dead_letter(stream: str) -> str:
     """Where a message goes that was refused for good, with its reason."""
     return f"{PREFIX}.dead.{stream}"

@@ -1,0 +1,45 @@
+"""A person's wish to stop: how a message says it, and what is answered. Pure."""
+
+from airut_common.contracts.v1 import Reply, TaskRequest
+from airut_orchestrator.database.store import QueuedTask
+from airut_orchestrator.replies import build_reply
+from airut_orchestrator.verdict import Result
+
+_GO_ON = "Reply to go on."
+
+
+def asks_to_stop(request: TaskRequest) -> bool:
+    """Whether a message says "stop" and nothing else. What mail programs add is not counted: a signature, a quotation,
+    and the note that one was left out."""
+    if request.conversation is None or request.attachments:
+        return False
+    said: list[str] = []
+    for line in request.text.splitlines():
+        text = line.strip()
+        if text == "--" or text.startswith(("[", ">")):
+            break
+        said.append(text)
+    return " ".join(said).strip(" .!").casefold() == "stop"
+
+
+def answer_to_wish(task: QueuedTask, stopped: int) -> Reply:
+    """The reply to the message that said it."""
+    if stopped:
+        text = f"Stopped {'one task' if stopped == 1 else f'{stopped} tasks'} of this conversation. {_GO_ON}"
+    else:
+        text = "Nothing of this conversation was running or waiting."
+    return build_reply(task, Result("done", text), duration_seconds=0)
+
+
+def never_begun(task: QueuedTask, by: str) -> Reply:
+    """The reply to a message that waited."""
+    text = f"Stopped by {by} before it began. Send it again to have it done."
+    return build_reply(task, Result("stopped", text), duration_seconds=0)
+
+
+def stopped_at_work(by: str, answer: str) -> Result:
+    """The end of a task that ran; `answer` is what the agent said last."""
+    kept = f"\n\nWhat the agent said last:\n\n{answer}" if answer else ""
+    return Result(
+        "stopped", f"Stopped by {by}; what was done so far was kept. {_GO_ON}{kept}", f"stopped by {by}"
+    )

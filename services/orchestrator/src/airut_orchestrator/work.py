@@ -1,0 +1,27 @@
+"""A task of this process, as those who run it and those who stop it see it."""
+
+import asyncio
+from dataclasses import dataclass
+
+
+@dataclass
+class Work:
+    """From its begin to its result."""
+
+    conversation: str
+    task: asyncio.Task[None] | None = None
+    agent_is_done: bool = False
+    """What follows is short, and is not interrupted any more."""
+    stopped_by: str | None = None
+
+    def agent_ended(self) -> None:
+        """The agent is done."""
+        self.agent_is_done = True
+
+    def stop(self, by: str) -> bool:
+        """Interrupt it for a person; False when it is done or stopped already."""
+        if self.agent_is_done or self.stopped_by is not None or self.task is None:
+            return False
+        self.stopped_by = by
+        self.task.cancel()
+        return True

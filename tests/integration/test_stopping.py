@@ -1,0 +1,74 @@
+"""A person stops what runs: by a message, and by the command."""
+
+import asyncio
+import sys
+import time
+
+import pytest
+
+from .conftest import ALL, Site, bash, text_of
+
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
+
+STOP_SECONDS = 10.0
+"""The agent has to be gone within 5 s of the orchestrator's hearing of it; the rest is the mail's way."""
+WORK = "echo half > /workspace/half.txt; echo begun > /outbox/begun.txt; sleep 60; echo never"
+
+
+async def test_a_message_that_says_stop(site: Site) -> None:
+    first = await site.ask(bash("echo hello"), ALL, subject="Stop me")
+    long = await site.send(f"Do {site.script(bash(WORK), ALL)}", reply_to=first, subject="Re: Stop me, long")
+    waits = await site.send(
+        f"Do {site.script(bash('echo also'), ALL)}", reply_to=first, subject="Re: Stop me, waits"
+    )
+    await site.until("Re: Stop me, long", "running")
+    await _until_file_of(site, "Re: Stop me, long")
+    asked = time.monotonic()
+    wish = await site.send("Stop.\n\n-- \nAda", reply_to=first, subject="Re: Stop me, wish")
+    stopped = await site.reply_to(long, STOP_SECONDS)
+    assert time.monotonic() - asked < STOP_SECONDS
+    assert "Stopped by ada@lovelace.example" in text_of(stopped)
+    assert [part.get_filename() for part in stopped.iter_attachments()] == ["begun.txt"]
+    assert "before it began" in text_of(await site.reply_to(waits))
+    assert "Stopped 2 tasks" in text_of(await site.reply_to(wish))
+    states = {task["subject"]: task["state"] for task in await site.api("/tasks")}
+    assert [states[f"Re: Stop me, {name}"] for name in ("long", "waits", "wish")] == [
+        "stopped",
+        "stopped",
+        "done",
+    ]
+    resumed = await site.ask(
+        bash("cat /workspace/half.txt; ls /outbox"), ALL, reply_to=stopped, subject="Re: Stop me, on"
+    )
+    assert "half" in text_of(resumed)
+    assert "never" not in text_of(resumed)
+
+
+async def test_the_command(site: Site) -> None:
+    mail = await site.send(f"Do {site.script(bash('sleep 60'), ALL)}", subject="Stop by command")
+    task = await site.until("Stop by command", "running")
+    assert await _airut(site, task["id"]) == (0, f"{task['id']}: stopped\n")
+    assert "Stopped by the operator" in text_of(await site.reply_to(mail, STOP_SECONDS))
+    code, said = await _airut(site, task["id"])
+    assert (code, "nothing to stop" in said) == (1, True)
+    code, said = await _airut(site, "no id")
+    assert (code, "is not the id of a task" in said) == (2, True)
+
+
+async def _airut(site: Site, task: str) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "airut", "stop", task, "-c", str(site.installation.config_file)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await process.communicate()
+    return process.returncode or 0, out.decode()
+
+
+async def _until_file_of(site: Site, subject: str) -> None:
+    """Until the command has done what is to be kept."""
+    task = await site.task_of(subject)
+    folder = site.installation.folder / "state/services/orchestrator/conversations" / task["conversation"]
+    async with asyncio.timeout(30):
+        while not (folder / "outbox/begun.txt").exists():
+            await asyncio.sleep(0.1)
