@@ -7,11 +7,13 @@ import secrets
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import trustme
 
+import airut_sandbox.old_images as old_images_module
 from airut_sandbox.base_image import ensure_base_image
 from airut_sandbox.image import (
     DockerfileRefused,
@@ -23,6 +25,7 @@ from airut_sandbox.image import (
     git_config,
 )
 from airut_sandbox.image_build import guarded_argv
+from airut_sandbox.old_images import old_images, remove_image
 from airut_sandbox.podman import Podman, probe_podman
 from airut_sandbox.testing.tiny_image import import_tiny_image
 
@@ -314,6 +317,22 @@ async def test_a_base_image_that_is_nowhere(builder: Builder) -> None:
     builder.write("Dockerfile", "FROM localhost/airut-test-nowhere:1\n")
     with pytest.raises(ImageBuildFailed, match="localhost/airut-test-nowhere:1 could not be pulled"):
         await builder.ensure()
+
+
+async def test_row_66_old_images_of_an_installation_are_found_and_removed(
+    builder: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(old_images_module, "KEPT", 0)
+    image = await builder.ensure()
+    later = datetime.now(UTC) + timedelta(hours=1)
+    assert await old_images(builder.podman, builder.installation, before=later - timedelta(hours=2)) == []
+    assert await old_images(builder.podman, builder.installation[:-1], before=later) == []
+    found = await old_images(builder.podman, builder.installation, before=later)
+    assert image.id in {old.id for old in found}
+    for old in found:
+        await remove_image(builder.podman, old)
+    assert await old_images(builder.podman, builder.installation, before=later) == []
+    assert (await builder.ensure()).built
 
 
 async def test_row_66_images_carry_their_installation(builder: Builder) -> None:

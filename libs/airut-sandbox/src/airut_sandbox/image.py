@@ -15,6 +15,8 @@ from airut_sandbox.dockerfile import DockerfileRefused, check_dockerfile
 from airut_sandbox.errors import SandboxError
 from airut_sandbox.image_build import BuildFailed, podman_build
 from airut_sandbox.image_facts import (
+    INSTALLATION_LABEL,
+    REPO_LABEL,
     ImageRefused,
     inspect_images,
     labels_of,
@@ -116,7 +118,7 @@ async def ensure_image(
         watched_base=base_image if base_image in bases else None,
         arguments=arguments,
         network=network,
-        labels={"airut.installation": installation, "airut.repo": repo},
+        labels={INSTALLATION_LABEL: installation, REPO_LABEL: repo},
         tag=f"localhost/airut/{installation}/{repo}:{key[:32]}",
         timeout_seconds=timeout_seconds,
         deadline=asyncio.get_running_loop().time() + timeout_seconds,

@@ -15,11 +15,12 @@ from airut import secret as secrets
 from airut.bus_access import admin_bus, bus_url
 from airut.errors import UsageError
 from airut.installation import DEFAULT_FILE, open_installation
+from airut.orchestrator import collect_garbage, stop_task
 from airut.status import InstallationStatus, read_status
-from airut.stop import stop_task
 from airut.up import run_installation
 from airut_common.config.store import apply_config
 from airut_common.config.yamlfile import ConfigError
+from airut_common.contracts.v1 import GarbageCollected
 from airut_common.log import configure_logging
 
 app = typer.Typer(
@@ -111,6 +112,31 @@ def stop(
         out.print(f"{task}: there is nothing to stop; it is unknown or over", markup=False)
         raise typer.Exit(1)
     out.print(f"{task}: stopped", markup=False)
+
+
+@app.command()
+def gc(
+    config: ConfigOption = DEFAULT_FILE,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be removed.")] = False,
+) -> None:
+    """Remove conversations and images that nobody uses any more, as the schedule does every hour."""
+
+    async def run() -> GarbageCollected:
+        installation = open_installation(config)
+        async with admin_bus(installation) as bus:
+            return await collect_garbage(bus, dry_run=dry_run)
+
+    found = asyncio.run(run())
+    for kind, names in (("conversation", found.conversations), ("image", found.images)):
+        for name in names:
+            out.print(f"{kind} {name}", markup=False)
+    for problem in found.problems:
+        out.print(f"not removed: {problem}", markup=False)
+    verb = "would be removed" if dry_run else "removed"
+    out.print(f"{found.conversation_count} conversations and {found.image_count} images {verb}", markup=False)
+    if found.problems:
+        raise typer.Exit(1)
 
 
 @secret_app.command("set")

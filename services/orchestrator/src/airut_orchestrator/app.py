@@ -22,6 +22,7 @@ from airut_orchestrator.instance import only_instance
 from airut_orchestrator.prepare import Preparer
 from airut_orchestrator.relay import ReplyRelay
 from airut_orchestrator.reserve import Reserve
+from airut_orchestrator.retention import Retention
 from airut_orchestrator.runner import Runner, Settings
 from airut_orchestrator.sessions import EgressSessions
 from airut_sandbox.container import remove_leftovers
@@ -75,6 +76,14 @@ async def run(service: Service) -> None:
     service.spawn("relay", relay.run())
     service.spawn("egress-restarts", sessions.follow_restarts())
     service.spawn("egress-closing", sessions.close_owed())
+    retention = Retention(
+        store=store,
+        podman=podman,
+        installation=settings.installation,
+        folder=preparer.conversations,
+        settings=lambda: config.server.retention,
+    )
+    service.spawn("retention", retention.keep_tidy())
     service.spawn("leases", dispatcher.keep_leases())
     service.spawn("configuration", _wake_on_change(config, dispatcher))
     claim = Claim(
@@ -84,7 +93,7 @@ async def run(service: Service) -> None:
         "claim", bus.consume(ORCHESTRATOR_TASKS, TaskRequest, claim, concurrency=CLAIM_CONCURRENCY)
     )
     stop_claiming = service.spawn("claim-stop", _cancel_at(service.stopping, claiming))
-    await enter(bus.serve(service.name, Control(dispatcher).endpoints(settings.host)))
+    await enter(bus.serve(service.name, Control(dispatcher, retention).endpoints(settings.host)))
     await service.ready()
     await dispatcher.run(service.stopping)
     await stop_claiming

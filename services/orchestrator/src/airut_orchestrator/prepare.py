@@ -80,7 +80,12 @@ class Preparer:
 
     def folders(self, conversation: str) -> ConversationFolders:
         """A conversation's folders."""
-        return ConversationFolders(self._state / "conversations" / conversation)
+        return ConversationFolders(self.conversations / conversation)
+
+    @property
+    def conversations(self) -> Path:
+        """Holds a folder for each conversation."""
+        return self._state / "conversations"
 
     def check_space(self) -> None:
         """Refuse to begin on a full disk.

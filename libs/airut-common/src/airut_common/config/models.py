@@ -156,6 +156,13 @@ class MaskedCredential(StrictModel):
     allow_foreign_credentials: bool = False
 
 
+class RetentionConfig(StrictModel):
+    """How long what nobody uses any more is kept."""
+
+    conversation_days: Annotated[int, Field(ge=1)] = 7
+    """After so many days without a message a conversation goes, with its workspace, files and tasks."""
+
+
 class AgentConfig(StrictModel):
     """Which agent runs."""
 
@@ -199,6 +206,7 @@ class ServerConfig(StrictModel):
     dashboard: DashboardConfig = DashboardConfig()
     egress: EgressConfig = EgressConfig()
     sandbox: SandboxConfig = SandboxConfig()
+    retention: RetentionConfig = RetentionConfig()
 
 
 class InstallationConfig(ServerConfig):

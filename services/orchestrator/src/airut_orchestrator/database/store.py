@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from airut_common.contracts.v1 import FINAL_STATES, Reply, TaskRequest, TaskState, new_id, utc_now
@@ -191,6 +191,40 @@ class Store:
             task.state, task.reason = "replying", reason
             session.add(OutgoingReply(task=reply.id, reply=reply.model_dump_json()))
             return True
+
+    async def unused_since(self, moment: datetime) -> list[str]:
+        """Conversations of this host without a message or a task since then, longest unused first."""
+        busy = select(Task.conversation).where(Task.state.not_in(FINAL_STATES))
+        mine = or_(Conversation.host == self._host, Conversation.host.is_(None))
+        async with self._sessions() as session:
+            found = await session.scalars(
+                select(Conversation.id)
+                .where(Conversation.last_activity_at < moment, mine, Conversation.id.not_in(busy))
+                .order_by(Conversation.last_activity_at)
+            )
+            return list(found)
+
+    async def forget(self, conversation: str, moment: datetime) -> bool:
+        """Remove a conversation with its tasks and replies, unless it has been used since that moment."""
+        async with self._sessions.begin() as session:
+            tasks = select(Task.id).where(Task.conversation == conversation)
+            busy = tasks.where(Task.state.not_in(FINAL_STATES))
+            found = await session.scalar(
+                select(Conversation).where(
+                    Conversation.id == conversation, Conversation.last_activity_at < moment, ~busy.exists()
+                )
+            )
+            if found is None:
+                return False
+            await session.execute(delete(OutgoingReply).where(OutgoingReply.task.in_(tasks)))
+            await session.execute(delete(Task).where(Task.conversation == conversation))
+            await session.delete(found)
+            return True
+
+    async def conversations(self) -> set[str]:
+        """Every conversation that is known."""
+        async with self._sessions() as session:
+            return set(await session.scalars(select(Conversation.id)))
 
     async def unpublished(self) -> list[Outgoing]:
         """Replies that the bus has not acknowledged yet, in the order of their tasks."""

@@ -3,6 +3,8 @@
 from .base import REPO_ID_PATTERN, Identifier, Message, RepoId, new_id, utc_now
 from .control import (
     CloseSession,
+    CollectGarbage,
+    GarbageCollected,
     OpenSession,
     Refused,
     SessionClosed,
@@ -32,11 +34,13 @@ __all__ = [
     "BlobRef",
     "ChannelName",
     "CloseSession",
+    "CollectGarbage",
     "DeadLetter",
     "EgressEvent",
     "EgressTag",
     "EmailEvidence",
     "EmailRoute",
+    "GarbageCollected",
     "Identifier",
     "Message",
     "OpenSession",

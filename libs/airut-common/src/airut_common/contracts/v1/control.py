@@ -62,6 +62,27 @@ class StopAnswered(Message):
     stopped: bool
 
 
+class CollectGarbage(Message):
+    """An operator asks the orchestrator to remove now what its schedule would remove later."""
+
+    dry_run: bool
+    """Only tell what would be removed."""
+
+
+class GarbageCollected(Message):
+    """What was removed, or would be. Lists are cut at a thousand; the counts are not."""
+
+    ok: Literal[True] = True
+    conversations: tuple[str, ...] = ()
+    """Ids."""
+    conversation_count: int = 0
+    images: tuple[str, ...] = ()
+    """Names, or ids of images without one."""
+    image_count: int = 0
+    problems: tuple[str, ...] = ()
+    """What could not be removed, and why; it is tried again."""
+
+
 class CloseSession(Message):
     """Ends a session: connections are cut, the surrogates are worth nothing any more."""
 

@@ -36,7 +36,7 @@ def egress_service(host: str, endpoint: str) -> str:
 
 
 def orchestrator_service(host: str, endpoint: str) -> str:
-    """Request/reply with the orchestrator of one host: `stop`."""
+    """Request/reply with the orchestrator of one host: `stop`, `gc`."""
     return f"{PREFIX}.svc.orchestrator.{host}.{endpoint}"
 
 

@@ -1,4 +1,4 @@
-"""A person stops what runs: by a message, and by the command."""
+"""What an operator and a person do with a running installation: stop a task, remove what is old."""
 
 import asyncio
 import sys
@@ -47,17 +47,22 @@ async def test_a_message_that_says_stop(site: Site) -> None:
 async def test_the_command(site: Site) -> None:
     mail = await site.send(f"Do {site.script(bash('sleep 60'), ALL)}", subject="Stop by command")
     task = await site.until("Stop by command", "running")
-    assert await _airut(site, task["id"]) == (0, f"{task['id']}: stopped\n")
+    assert await _airut(site, "stop", task["id"]) == (0, f"{task['id']}: stopped\n")
     assert "Stopped by the operator" in text_of(await site.reply_to(mail, STOP_SECONDS))
-    code, said = await _airut(site, task["id"])
+    code, said = await _airut(site, "stop", task["id"])
     assert (code, "nothing to stop" in said) == (1, True)
-    code, said = await _airut(site, "no id")
+    code, said = await _airut(site, "stop", "no id")
     assert (code, "is not the id of a task" in said) == (2, True)
 
 
-async def _airut(site: Site, task: str) -> tuple[int, str]:
+async def test_gc_removes_nothing_that_is_used(site: Site) -> None:
+    await site.ask(bash("true"), ALL, subject="Still used")
+    assert await _airut(site, "gc", "--dry-run") == (0, "0 conversations and 0 images would be removed\n")
+
+
+async def _airut(site: Site, *command: str) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "airut", "stop", task, "-c", str(site.installation.config_file)),
+        *(sys.executable, "-m", "airut", *command, "-c", str(site.installation.config_file)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

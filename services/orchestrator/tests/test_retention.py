@@ -1,0 +1,168 @@
+"""What nobody uses any more goes, and nothing else."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from sqlalchemy import update
+
+import airut_orchestrator.database.store as store_module
+from airut_common.config.models import RetentionConfig
+from airut_common.contracts.v1 import utc_now
+from airut_common.testing.builders import reply, task_request
+from airut_orchestrator.database.schema import Conversation
+from airut_orchestrator.database.store import Store
+from airut_orchestrator.retention import Retention
+from airut_sandbox.old_images import KEPT
+
+
+class FakePodman:
+    """Only the images; nothing is started."""
+
+    rootless = False
+
+    def __init__(self) -> None:
+        self.images: list[dict] = []
+        self.removed: list[str] = []
+
+    async def run(self, command: str, *arguments: str, **_: object) -> SimpleNamespace:
+        if command == "rmi":
+            self.removed.append(arguments[-1])
+            return SimpleNamespace(stdout=b"")
+        return SimpleNamespace(stdout=json.dumps(self.images).encode())
+
+    def add(self, name: str, days: float, *, installation: str = "here", repo: str = "demo") -> None:
+        created = int((datetime.now(UTC) - timedelta(days=days)).timestamp())
+        labels = {"airut.installation": installation, "airut.repo": repo}
+        self.images.append({"Id": f"id-{name}", "Names": [name], "Created": created, "Labels": labels})
+
+
+class Bench:
+    def __init__(self, store: Store, folder: Path) -> None:
+        self.store = store
+        self.folder = folder
+        self.podman = FakePodman()
+        self.retention = Retention(
+            store=store, podman=self.podman, installation="here", folder=folder, settings=RetentionConfig
+        )
+
+    async def conversation(self, task: str, *, days: float, over: bool = True) -> str:
+        """A conversation with one task, last used so many days ago, and its folder."""
+        found = (await self.store.add(task_request(id=task))).conversation
+        if over:
+            await self.store.begin_next()
+            await self.store.finish(reply(id=task, conversation=found), None)
+            await self.store.published(task, "done")
+        moment = utc_now() - timedelta(days=days)
+        async with self.store._sessions.begin() as session:
+            await session.execute(
+                update(Conversation).where(Conversation.id == found).values(last_activity_at=moment)
+            )
+        (self.folder / found / "workspace").mkdir(parents=True)
+        return found
+
+    def left(self) -> set[str]:
+        return {entry.name for entry in self.folder.iterdir()}
+
+
+@pytest.fixture
+def bench(store: Store, tmp_path: Path) -> Bench:
+    folder = tmp_path / "conversations"
+    folder.mkdir()
+    return Bench(store, folder)
+
+
+async def test_only_what_is_old_and_over_goes(bench: Bench) -> None:
+    old = await bench.conversation("a", days=8)
+    recent = await bench.conversation("b", days=6)
+    waiting = await bench.conversation("c", days=30, over=False)
+    tried = await bench.retention.collect(dry_run=True)
+    assert (tried.conversations, bench.left()) == ((old,), {old, recent, waiting})
+    done = await bench.retention.collect(dry_run=False)
+    assert (done.conversations, done.conversation_count, done.problems) == ((old,), 1, ())
+    assert bench.left() == {recent, waiting}
+    assert await bench.store.conversations() == {recent, waiting}
+    assert await bench.store.state("a") is None
+    assert await bench.store.state("b") == "done"
+    assert (await bench.retention.collect(dry_run=False)).conversation_count == 0
+
+
+async def test_a_reply_that_waits_for_the_bus_keeps_its_conversation(bench: Bench) -> None:
+    found = await bench.conversation("a", days=30, over=False)
+    await bench.store.begin_next()
+    await bench.store.finish(reply(id="a", conversation=found), None)
+    assert (await bench.retention.collect(dry_run=False)).conversation_count == 0
+    assert len(await bench.store.unpublished()) == 1
+
+
+async def test_a_message_in_between_keeps_its_conversation(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = await bench.conversation("a", days=30)
+    unused = bench.store.unused_since
+
+    async def then_a_message(moment: datetime) -> list[str]:
+        names = await unused(moment)
+        await bench.store.add(task_request(id="b", conversation=found))
+        return names
+
+    monkeypatch.setattr(bench.store, "unused_since", then_a_message)
+    assert (await bench.retention.collect(dry_run=False)).conversation_count == 0
+    assert bench.left() == {found}
+
+
+async def test_what_a_crash_left_of_a_removal_goes_the_next_time(bench: Bench) -> None:
+    kept = await bench.conversation("a", days=1)
+    (bench.folder / "orphan" / "workspace").mkdir(parents=True)
+    assert (await bench.retention.collect(dry_run=False)).conversations == ("orphan",)
+    assert bench.left() == {kept}
+
+
+async def test_a_link_is_removed_and_not_followed(bench: Bench, tmp_path: Path) -> None:
+    outside = tmp_path / "precious"
+    outside.mkdir()
+    (outside / "file").write_text("x")
+    old = await bench.conversation("a", days=8)
+    (bench.folder / old / "workspace" / "link").symlink_to(outside)
+    await bench.retention.collect(dry_run=False)
+    assert (outside / "file").exists()
+    assert bench.left() == set()
+
+
+async def test_what_cannot_be_removed_is_told_and_tried_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = await bench.conversation("a", days=8)
+
+    async def fails(path: Path, podman: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("airut_orchestrator.retention.discard_tree", fails)
+        found = await bench.retention.collect(dry_run=False)
+    assert found.conversation_count == 0
+    assert found.problems == (f"conversation {old}: [Errno 5] Input/output error",)
+    assert (await bench.retention.collect(dry_run=False)).conversations == (old,)
+
+
+async def test_row_66_old_images_of_this_installation_go_but_the_newest(bench: Bench) -> None:
+    for number in range(KEPT + 2):
+        bench.podman.add(f"demo-{number}", days=10 + number)
+    bench.podman.add("recent", days=1)
+    bench.podman.add("foreign", days=99, installation="elsewhere")
+    bench.podman.add("only", days=99, repo="other")
+    tried = await bench.retention.collect(dry_run=True)
+    assert bench.podman.removed == []
+    done = await bench.retention.collect(dry_run=False)
+    last = [f"demo-{number}" for number in range(KEPT - 1, KEPT + 2)]
+    assert tried.images == done.images == tuple(last)
+    assert bench.podman.removed == [f"id-{name}" for name in last]
+
+
+async def test_a_conversation_of_another_host_stays(store: Store, bench: Bench) -> None:
+    old = await bench.conversation("a", days=8)
+    elsewhere = store_module.Store(store._sessions.kw["bind"], "elsewhere")
+    assert await elsewhere.unused_since(utc_now()) == []
+    assert await store.unused_since(utc_now()) == [old]
