@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo test check unit integration bench clean
+.PHONY: help setup demo test check unit integration bench fuzz clean
 
 help: ## print this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -26,13 +26,16 @@ check: setup ## lint, types and unit tests (under 90 seconds)
 	@$(MAKE) --no-print-directory unit
 
 unit: ## unit tests beside each package
-	@$(PYTEST) -q -n 2 -m "not integration" libs services demo
+	@$(PYTEST) -q -n 2 -m "not integration" libs services demo fuzz
 
 integration: ## tests on real NATS, Podman, Claude Code and Chromium
 	@$(PYTEST) -q -m integration libs services demo tests
 
 bench: setup ## measure, each number beside a baseline from the same run
 	@$(BIN)/python -m bench
+
+fuzz: setup ## fuzz the pure decisions, a minute each; what is found fails
+	@$(BIN)/python -m fuzz
 
 clean: ## remove what this checkout made: environment, caches, demo and test state
 	@scripts/clean.sh

@@ -141,6 +141,13 @@ def test_a_bomb_of_aliases_ends_early() -> None:
     assert problem.endswith("too large or too deeply nested")
 
 
+@pytest.mark.parametrize("number", ["._", "-._", "._1e", "9" * 5000, "0x_", "1:" * 3000 + "1"])
+def test_what_looks_like_a_number_and_is_none(number: str) -> None:
+    found = problems(f"count: {number}")
+    assert len(found) == 1
+    assert found[0].startswith("airut.yaml:1")
+
+
 def test_a_huge_file_is_not_read() -> None:
     assert problems("#" * (256 * 1024 + 1)) == ["airut.yaml: is larger than 256 KiB"]
 

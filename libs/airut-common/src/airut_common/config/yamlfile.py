@@ -160,7 +160,12 @@ class _Reader:
 
     def _scalar(self, node: ScalarNode, path: Path) -> Any:
         line = self._lines[path]  # of its key: an empty value is found only where the next line begins
-        value = self._constructor.construct_object(node, deep=True)
+        try:
+            value = self._constructor.construct_object(node, deep=True)
+        except (ValueError, ArithmeticError, YAMLError):
+            # `._` is a number to the grammar and to nobody else; a number may also have too many digits.
+            message = "cannot be read as a number; write it in quotes if text is meant"
+            raise ConfigError((self._problem(line, path, message),)) from None
         if value is None:
             self.empty.append(self._problem(line, path, "is empty; write a value or take the line out"))
         if isinstance(value, float) and not math.isfinite(value):

@@ -37,7 +37,7 @@ class Bodies:
         if exchange.inspection is None:
             raise RuntimeError("a body that nobody has to inspect")
         body = exchange.inspection.judge(request.raw_content or b"")
-        request.headers.pop("transfer-encoding", None)
-        request.headers["content-length"] = str(len(body))
+        if request.headers.pop("transfer-encoding", None) is not None or body:
+            request.headers["content-length"] = str(len(body))
         request.raw_content = body
         exchange.send(body)

@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from airut_egress import messages_api
 from airut_egress.exchange import Exchange
 from airut_egress.inspection import BodyFilter, Denied, Inspection
-from airut_egress.policy import Decision, RequestFacts
+from airut_egress.policy import Decision, Policy, RequestFacts
 from airut_egress.policy.graphql import judge
 
 Header = tuple[bytes, bytes]
 
 
 def inspection_for(
-    facts: RequestFacts, decision: Decision, headers: Sequence[Header], exchange: Exchange
+    facts: RequestFacts, decision: Decision, headers: Sequence[Header], exchange: Exchange, policy: Policy
 ) -> Inspection | None:
     """What the body of a request has to pass; None when its headers decide alone.
 
@@ -20,10 +21,34 @@ def inspection_for(
         Denied: the headers say already that the body could not be read.
     """
     filters: list[BodyFilter] = []
+    if messages_api.applies_to(facts.host, facts.raw_path):
+        if _only(headers, b"content-encoding").strip().lower() not in {"", "identity"}:
+            raise Denied("body", "requests of the Messages API are inspected, and cannot be compressed")
+        filters.append(ServerToolFilter(policy))
     if decision.graphql:
         content_type, coding = _only(headers, b"content-type"), _only(headers, b"content-encoding")
         filters.append(GraphqlFilter(facts, decision, content_type, coding, exchange))
     return Inspection(tuple(filters)) if filters else None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerToolFilter:
+    """Keeps Anthropic's servers to what the allowlist opens; whatever rule has allowed the request."""
+
+    policy: Policy
+
+    def __call__(self, body: bytes) -> bytes:
+        """The body without tools that reach further.
+
+        Raises:
+            Denied: it cannot be read, or asks for what cannot be cut out.
+        """
+        if not body:
+            return body
+        try:
+            return messages_api.trim(body, self.policy)
+        except messages_api.Refused as refused:
+            raise Denied("server-tool", str(refused)) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ class Judge:
         decision = decide(facts, port.session.policy)
         if not decision.allow and not decision.graphql:
             raise Denied(decision.obstacle, decision.reason if decision.obstacle == "ambiguous-path" else "")
-        exchange.inspection = inspection_for(facts, decision, headers, exchange)
+        exchange.inspection = inspection_for(facts, decision, headers, exchange, port.session.policy)
         kept, _ = strip_overrides(outgoing_headers(headers, websocket=exchange.websocket), decision)
         put = substitute(
             kept,

@@ -1,0 +1,64 @@
+"""JSON that every parser reads in the same way (RFC 8259 §4 leaves open what two equal keys mean)."""
+
+import json
+from typing import Any, Final
+
+MAX_DEPTH: Final = 200
+
+
+class BadJson(ValueError):
+    """Not JSON, or JSON that parsers may read differently; the message is for people."""
+
+
+def parse(body: bytes) -> Any:
+    """One value in UTF-8 without a byte order mark.
+
+    Raises:
+        BadJson: it is not that, a key stands twice, a number is not finite, or it is nested too deeply.
+    """
+    try:
+        value = json.loads(body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except BadJson:
+        raise
+    except UnicodeDecodeError:
+        raise BadJson("the body is not UTF-8") from None
+    except (ValueError, RecursionError):
+        raise BadJson("the body is not JSON") from None
+    _check_depth(value)
+    return value
+
+
+def dump(value: Any) -> bytes:
+    """The same value, written once more.
+
+    Raises:
+        BadJson: it has half of a surrogate pair, or a number that is not finite.
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+    except ValueError:
+        raise BadJson("the body has a character or a number that cannot be sent on") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise BadJson("the body has a key twice")
+    return found
+
+
+def _refuse_constant(_: str) -> Any:
+    raise BadJson("the body has a number that is not finite")
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [inner for outer in level if isinstance(outer, dict | list) for inner in _inside(outer)]
+        if not level:
+            return
+    raise BadJson("the body is nested too deeply")
+
+
+def _inside(value: dict[str, Any] | list[Any]) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else value
