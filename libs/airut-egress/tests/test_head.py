@@ -21,6 +21,7 @@ def test_a_good_head_passes_however_it_arrives() -> None:
     [
         ((b"\r\nX", b"\nX"), "CRLF"),
         ((b"\r\nX", b"\rX"), "CRLF"),
+        ((b"Obs: \xe9\r\n", b"Obs: \xe9\r\r\n"), "CRLF"),
         ((b"X: a", b"X: \x00a"), "control"),
         ((b"X: a", b" X: a"), "folded"),
         ((b"X: a", b"\tX: a"), "folded"),

@@ -102,6 +102,7 @@ def test_row_7_nothing_is_fetched_in_the_hosts_network(text: str) -> None:
         "ARG TARGETARCH=x\nFROM base-$TARGETARCH",
         "ARG EMPTY\nFROM base$EMPTY",
         "FROM $(id)",
+        "FROM a://b",
         "FROM a\nCOPY --from=oci:/srv/x /a /b",
         "FROM a\nCOPY --from=$PLACE /a /b",
         "FROM a\nFROM \\\n oci:/x",

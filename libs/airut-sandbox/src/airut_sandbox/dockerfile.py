@@ -149,7 +149,7 @@ def _expand(text: str, known: Mapping[str, str]) -> str:
 
 
 def _refuse_place(reference: str) -> None:
-    if not _REFERENCE.fullmatch(reference):
+    if not _REFERENCE.fullmatch(reference) or "//" in reference:
         raise DockerfileRefused(
             f"the image {reference[:80]!r} cannot be told in advance: write its name, or a variable with a default"
         )

@@ -30,7 +30,7 @@ def head_problem(buffer: bytes) -> str | None:
     head = buffer[:end] if end >= 0 else buffer
     if len(head) > MAX_HEAD_BYTES:
         return f"its head is larger than {MAX_HEAD_BYTES // 1024} KiB"
-    if _BARE_LF.search(head) or _BARE_CR.search(head):
+    if _BARE_LF.search(head) or _BARE_CR.search(head) or (end >= 0 and head.endswith(b"\r")):
         return "its head has a line end that is not CRLF"
     if _CONTROL.search(head):
         return "its head has a control character"
