@@ -54,6 +54,14 @@ def test_row_37_a_hostile_host_or_path_is_text(request_event, text) -> None:
     assert "<img" not in html
 
 
+def test_what_was_taken_out_is_shown(request_event) -> None:
+    event = request_event(stripped=("cookie", "?<b>key"), tags=("scrubbed",))
+    html = Renderer().network_row(Change(1, "t", event))
+    assert "without cookie, ?&lt;b&gt;key" in html
+    assert "the answer held a credential" in html
+    assert "taken out" not in Renderer().network_row(Change(1, "t", request_event()))
+
+
 def test_a_subject_is_escaped_in_row_and_header(state) -> None:
     from airut_dashboard.model import ReadModel
 
