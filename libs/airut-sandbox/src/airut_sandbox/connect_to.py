@@ -38,7 +38,8 @@ async def _serve(
     try:
         await _tunnel(reader, writer, authority, address)
     except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError) as error:
-        _log.info("tunnel ended", authority=authority, reason=str(error))
+        # git says what went wrong, and closes first when nothing did.
+        _log.debug("tunnel_ended", authority=authority, reason=str(error))
     finally:
         writer.close()
 
