@@ -5,6 +5,7 @@ import hashlib
 from dataclasses import replace
 
 import pytest
+from botocore.auth import S3SigV4Auth
 
 from airut_egress.sigv4 import KeyPair, Refused, find_key_id, resign_with_body
 
@@ -264,3 +265,25 @@ def test_nothing_that_is_printed_shows_a_secret():
     text = repr((SURROGATE_STS, REAL_STS, result))
     for secret in (SURROGATE_STS.secret, REAL_STS.secret, REAL_STS.session_token):
         assert secret not in text
+
+
+def test_the_authority_itself_may_be_signed():
+    class Auth(S3SigV4Auth):
+        def headers_to_sign(self, request):
+            names = super().headers_to_sign(request)
+            names[":authority"] = names["host"]
+            del names["host"]
+            return names
+
+    case = {"url": f"{S3}/key", "service": "s3", "signer": Auth}
+    signed, expected = sign(SURROGATE, **case), sign(REAL, **case)
+    with pytest.raises(Refused, match=":authority is missing"):
+        resigned(signed)
+    result = resigned(signed.without("host").having(":authority", signed.host))
+    assert header_of(result, "authorization") == expected.get("authorization")
+
+
+def test_s3_express_sessions_are_refused():
+    case = {"url": f"{S3}/", "service": "s3express", "signer": S3SigV4Auth}
+    with pytest.raises(Refused, match="Express"):
+        resigned(sign(SURROGATE, headers={"x-amz-s3session-token": "x"}, **case))
