@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airut_egress.engine import EngineSettings
-from airut_egress.messages_api import Refused, applies_to, trim
+from airut_egress.messages_api import Refused, applies_to, starts_agents, trim
 from airut_egress.policy import parse_policy
 from airut_egress.testing.clients import client
 from airut_egress.testing.origin import Origin
@@ -16,7 +16,7 @@ from airut_egress.testing.world import running_world
 
 POLICY = parse_policy(
     """
-domains: [docs.example, "*.docs.example", single.example, "*.wild.example", mcp.example]
+domains: [docs.example, "*.docs.example", single.example, some.example, "any.some.example", "a*.some.example", "?*.some.example", "*.wild.example", mcp.example]
 url_prefixes:
   - {host: paths.example, path: /a/*}
   - {host: "*.paths.example", path: ""}
@@ -48,6 +48,8 @@ def trimmed(**request: Any) -> dict[str, Any]:
         (b"/v1/%256dessages", True),
         (b"/v1;a=b/messages", True),
         (b"/v1\\messages", True),
+        (b"/v1/%25256dessages", True),
+        (b"/v1/%09messages", True),
         (b"/v1/models", False),
         (b"/", False),
     ],
@@ -62,10 +64,11 @@ def test_which_requests_are_inspected(path: bytes, expected: bool) -> None:
     [
         (["docs.example"], ["docs.example"]),
         (["docs.example/guide", "single.example"], ["docs.example/guide"]),
-        (["sub.docs.example", "DOCS.example."], ["sub.docs.example", "DOCS.example."]),
+        (["sub.docs.example", "DOCS.example."], ["sub.docs.example", "docs.example"]),
         (["gets.example", "posts.example"], ["gets.example"]),
         (["paths.example", "a.paths.example"], ["a.paths.example"]),
         (["evil.example", "wild.example"], None),
+        (["some.example", "one.example"], None),
         ([], None),
         (None, None),
     ],
@@ -125,6 +128,18 @@ def test_what_the_client_runs_and_what_reaches_nothing_stays() -> None:
         {"requests": [{"custom_id": "a", "params": {"tools": [{"type": "brand_new"}]}}]},
         {"requests": [{"custom_id": "a"}]},
         {"requests": "x"},
+        {"messages": [{"content": [{"type": "tool_addition", "tool": {"type": "tool_definition", "definition": FETCH}}]}]},
+        {"messages": [{"content": [{"type": "tool_addition", "tool": {"type": "tool_definition", "definition": {"type": "brand_new"}}}]}]},
+        {"messages": [{"content": [{"type": "tool_addition", "tool": {"type": "another"}}]}]},
+        {"messages": [{"content": [{"source": {"url": "https://evil.example/"}}]}]},
+        {"messages": [{"content": [{"source": {"type": "URL", "url": "https://evil.example/"}}]}]},
+        {"container": {"skills": [{"url": "https://evil.example/"}]}},
+        {"brand_new": {"url": "https://evil.example/"}},
+        {"mcp_servers": [{"url": "https://mcp.ex\tample/"}]},
+        {"mcp_servers": [{"url": " https://mcp.example/"}]},
+        {"mcp_servers": [{"url": "https://mcp.example\\@evil.example/"}]},
+        {"tools": [FETCH | {"allowed_domains": ["docs.example/../x"]}]},
+        {"tools": [FETCH | {"allowed_domains": ["docs.example/#y"]}]},
     ],
 )  # fmt: skip
 def test_what_reaches_further_is_refused(request_: dict[str, Any]) -> None:
@@ -153,6 +168,28 @@ def test_what_is_open_stays() -> None:
     assert trimmed(**request) == request
 
 
+@pytest.mark.parametrize("odd", [[], {}, 5, None])
+def test_types_that_are_no_words(odd: Any) -> None:
+    request = {"messages": [{"content": [{"type": odd, "source": {"type": odd}}]}]}
+    assert trimmed(**request) == request
+
+
+def test_tools_that_are_defined_on_the_way() -> None:
+    own = {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": OWN}}
+    reference = {"type": "tool_addition", "tool": {"type": "tool_reference", "tool_name": "Bash"}}
+    request = {"messages": [{"role": "user", "content": [own, reference]}]}
+    assert trimmed(**request) == request
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [(b"/v1/sessions", True), (b"/v1/Environments/x?y", True), (b"/x/../v1/%61gents", True), (b"/v1/models", False), (b"/v1/messages", False)],
+)  # fmt: skip
+def test_which_requests_start_agents_elsewhere(path: bytes, expected: bool) -> None:
+    assert starts_agents("api.anthropic.com", path) is expected
+    assert not starts_agents("api.other.example", path)
+
+
 def test_batches_are_cut_as_well() -> None:
     found = trimmed(requests=[{"custom_id": "a", "params": {"tools": [OWN, FETCH]}}])
     assert found["requests"][0]["params"]["tools"] == [OWN]
@@ -179,9 +216,9 @@ def test_what_could_be_read_in_two_ways_is_refused(body: bytes) -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.text(max_size=5) | st.sampled_from(["url", "web_fetch_20250910", "docs.example", "custom"]),
+    st.none() | st.booleans() | st.text(max_size=5) | st.sampled_from(["url", "tool_addition", "tool_definition", "web_fetch_20250910", "docs.example", "custom"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.sampled_from(["tools", "type", "name", "allowed_domains", "source", "url", "requests", "params", "mcp_servers"]), inner, max_size=4
+        st.sampled_from(["tools", "type", "name", "allowed_domains", "source", "url", "requests", "params", "mcp_servers", "messages", "content", "tool", "definition"]), inner, max_size=4
     ),
     max_leaves=12,
 )  # fmt: skip
@@ -221,5 +258,7 @@ async def test_on_the_wire(origin: Origin, tmp_path) -> None:
             )
             assert (answer.status_code, answer.json()["obstacle"]) == (403, "body")
             assert (await http.get(f"http://{name}/v1/messages/batches")).status_code == 200
+            answer = await http.post(f"http://{name}/v1/sessions", json={})
+            assert (answer.status_code, answer.json()["obstacle"]) == (403, "server-tool")
         assert len(origin.seen) == 2
         assert origin.seen[1].header("content-length") is None

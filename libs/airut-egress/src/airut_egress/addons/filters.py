@@ -20,6 +20,10 @@ def inspection_for(
     Raises:
         Denied: the headers say already that the body could not be read.
     """
+    if messages_api.starts_agents(facts.host, facts.raw_path) and not decision.by_path:
+        raise Denied(
+            "server-tool", "agents on the API's side have networks of their own; a rule has to name the path"
+        )
     filters: list[BodyFilter] = []
     if messages_api.applies_to(facts.host, facts.raw_path):
         if _only(headers, b"content-encoding").strip().lower() not in {"", "identity"}:

@@ -12,6 +12,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from airut_egress.names import BadName, canonical_host
 from airut_egress.policy import Policy
+from airut_egress.policy.model import Rule
 
 from . import strict_json
 
@@ -22,10 +23,19 @@ _CLIENTS_OWN: Final = re.compile(r"(?:bash|text_editor|computer|memory)_[0-9]{8}
 #: Run by the API's servers without reaching anything: a search in the request's own tools, a container without network.
 _REACHES_NOTHING: Final = re.compile(r"tool_search_tool_(?:regex|bm25)(?:_[0-9]{8})?|code_execution_[0-9]{8}")
 _FETCHES: Final = re.compile(r"web_(?:fetch|search)_[0-9]{8}")
+#: What was said so far; everything else of a request is settings.
+_SAID: Final = frozenset({"messages", "system"})
+_ADDED: Final = ("tool_definition", "tool_reference")
 _CALLS: Final = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 _MCP: Final = "mcp_toolset"
 #: A file and a path may follow the host.
-_DOMAIN: Final = re.compile(r"[^/*?@:\s\\%]+(?:/[^*?\s\\]*)?")
+_DOMAIN: Final = re.compile(r"[^/*?@:#\s\\%]+(?:/[^*?#\s\\%]*)?")
+_DOT_SEGMENT: Final = re.compile(r"/\.{1,2}(?:/|\Z)")
+#: Parsers drop some of these before they read a URL, and read a backslash as a slash.
+_BAD_IN_URL: Final = re.compile(r"[\x00-\x20\x7f\\]|\s")
+#: Services in which agents of Anthropic's run, in environments with networks of their own.
+_OTHER_AGENTS: Final = frozenset({"agents", "sessions", "environments", "deployments", "tunnels", "vaults"})
+_MAX_DECODINGS: Final = 8
 
 
 class Refused(Exception):
@@ -34,10 +44,20 @@ class Refused(Exception):
 
 def applies_to(host: str, raw_path: bytes) -> bool:
     """Whether a request, by its canonical host and raw target, may be one of the Messages API. In doubt it is."""
-    if host != HOST:
-        return False
+    return host == HOST and f"/{'/'.join(_segments(raw_path))}".startswith(_PATH)
+
+
+def starts_agents(host: str, raw_path: bytes) -> bool:
+    """Whether a request, by its canonical host and raw target, may be for agents that run on Anthropic's side."""
+    return host == HOST and not _OTHER_AGENTS.isdisjoint(_segments(raw_path)[:2])
+
+
+def _segments(raw_path: bytes) -> list[str]:
+    """The path as the most forgiving server would read it."""
     path = raw_path.partition(b"?")[0]
-    decoded = unquote_to_bytes(unquote_to_bytes(path)).decode("latin-1").lower().replace("\\", "/")
+    for _ in range(_MAX_DECODINGS):
+        path = unquote_to_bytes(path)
+    decoded = "".join(char for char in path.decode("latin-1").lower() if char > " ").replace("\\", "/")
     segments: list[str] = []
     for segment in decoded.split("/"):
         name = segment.partition(";")[0]
@@ -45,7 +65,7 @@ def applies_to(host: str, raw_path: bytes) -> bool:
             del segments[-1:]
         elif name not in {"", "."}:
             segments.append(name)
-    return f"/{'/'.join(segments)}".startswith(_PATH)
+    return segments
 
 
 def trim(body: bytes, policy: Policy) -> bytes:
@@ -89,7 +109,10 @@ def _trim(params: dict[str, Any], policy: Policy) -> None:
         del params["tools"]
         params.pop("tool_choice", None)
     for key in params.keys() - {"tools", "mcp_servers", "requests", "metadata"}:
-        _check_sources(params[key], policy)
+        if key in _SAID:
+            _check_said(params[key], policy, has_servers=bool(servers))
+        else:
+            _check_urls(params[key], policy)
 
 
 def _keep(tool: Any, policy: Policy, *, has_servers: bool) -> bool:
@@ -117,28 +140,40 @@ def _cut_domains(tool: dict[str, Any], kind: str, policy: Policy) -> bool:
         raise Refused(f"{kind}: blocked_domains leaves everything else open; use allowed_domains")
     tool.pop("blocked_domains", None)
     domains = _list(tool, "allowed_domains")
-    kept = [domain for domain in domains if _may_fetch(domain, kind, policy)]
+    kept = [read for domain in domains if (read := _fetchable(domain, kind, policy)) is not None]
     # An empty list might mean "everything" to the API: then the tool goes.
     tool["allowed_domains"] = kept
     return bool(kept)
 
 
-def _may_fetch(domain: Any, kind: str, policy: Policy) -> bool:
-    """The API counts subdomains in, so the allowlist has to as well."""
-    if not isinstance(domain, str) or _DOMAIN.fullmatch(domain) is None:
+def _fetchable(domain: Any, kind: str, policy: Policy) -> str | None:
+    """A domain in its one spelling, if the allowlist opens it with all its subdomains: the API counts them in."""
+    if not isinstance(domain, str) or _DOMAIN.fullmatch(domain) is None or _DOT_SEGMENT.search(domain):
         raise Refused(f"{kind}: allowed_domains has something that is no domain")
     try:
-        host = canonical_host(domain.partition("/")[0])
+        name, slash, path = domain.partition("/")
+        host = canonical_host(name)
     except BadName:
         raise Refused(f"{kind}: allowed_domains has something that is no domain") from None
-    return _open_for_get(host, policy) and _open_for_get(f"any.{host}", policy)
+    subdomains = any(_opens_get(rule) and _covers_subdomains(rule.host.text, host) for rule in policy.rules)
+    return f"{host}{slash}{path}" if subdomains and _open_for_get(host, policy) else None
+
+
+def _covers_subdomains(pattern: str, host: str) -> bool:
+    above = pattern.removeprefix("*.")
+    return pattern == "*" or (
+        above != pattern and "*" not in above and "?" not in above and f".{host}".endswith(f".{above}")
+    )
+
+
+def _opens_get(rule: Rule) -> bool:
+    return (
+        rule.path.is_everything and rule.graphql is None and (rule.methods is None or "GET" in rule.methods)
+    )
 
 
 def _open_for_get(host: str, policy: Policy) -> bool:
-    return any(
-        rule.path.is_everything and rule.graphql is None and (rule.methods is None or "GET" in rule.methods)
-        for rule in policy.rules_for(host).rules
-    )
+    return any(_opens_get(rule) for rule in policy.rules_for(host).rules)
 
 
 def _open_for_everything(host: str, policy: Policy) -> bool:
@@ -155,18 +190,42 @@ def _check_choice(choice: Any, tools: list[dict[str, Any]]) -> None:
         raise Refused("tool_choice names a tool that the network allowlist does not allow")
 
 
-def _check_sources(value: Any, policy: Policy) -> None:
-    """Every `source` of type `url` below a value, but for what a tool was once called with: nobody fetches that."""
+def _check_said(value: Any, policy: Policy, *, has_servers: bool) -> None:
+    """Every `source` with a URL and every tool that is defined on the way, but for what a tool was once called with:
+    nobody fetches that."""
+    for found in _objects(value, without_calls=True):
+        source = found.get("source")
+        if isinstance(source, dict) and "url" in source:
+            _check_url(source["url"], policy, "a source")
+        kind = found.get("type")
+        if kind == "tool_definition":
+            if not _keep(found.get("definition"), policy, has_servers=has_servers):
+                raise Refused(
+                    "a tool that is defined in a message would reach further than the network allowlist"
+                )
+        elif kind == "tool_addition":
+            added = found.get("tool")
+            if not isinstance(added, dict) or added.get("type") not in _ADDED:
+                raise Refused("a tool_addition has a tool that is not known here")
+
+
+def _check_urls(value: Any, policy: Policy) -> None:
+    """Settings that name a URL: nobody can say what would be done with it."""
+    for found in _objects(value, without_calls=False):
+        if "url" in found:
+            _check_url(found["url"], policy, "a setting")
+
+
+def _objects(value: Any, *, without_calls: bool) -> Iterator[dict[str, Any]]:
     waiting = [value]
     while waiting:
         found = waiting.pop()
         if isinstance(found, list):
             waiting += found
         elif isinstance(found, dict):
-            source = found.get("source")
-            if isinstance(source, dict) and source.get("type") == "url":
-                _check_url(source.get("url"), policy, "a source")
-            called = found.get("type") in _CALLS
+            yield found
+            kind = found.get("type")
+            called = without_calls and isinstance(kind, str) and kind in _CALLS
             waiting += (inner for key, inner in found.items() if not (called and key == "input"))
 
 
@@ -180,8 +239,10 @@ def _list(holder: dict[str, Any], key: str) -> list[Any]:
 
 
 def _check_url(url: Any, policy: Policy, what: str) -> None:
+    if not isinstance(url, str) or _BAD_IN_URL.search(url):
+        raise Refused(f"{what} has a URL that cannot be read")
     try:
-        parts = urlsplit(url if isinstance(url, str) else "")
+        parts = urlsplit(url)
         host = canonical_host(parts.hostname or "")
         plain = parts.scheme == "https" and parts.port in {None, 443} and "@" not in parts.netloc
     except ValueError:
