@@ -45,8 +45,10 @@ async def test_a_message_that_says_stop(site: Site) -> None:
 
 
 async def test_the_command(site: Site) -> None:
-    mail = await site.send(f"Do {site.script(bash('sleep 60'), ALL)}", subject="Stop by command")
+    mail = await site.send(f"Do {site.script(bash(WORK), ALL)}", subject="Stop by command")
     task = await site.until("Stop by command", "running")
+    # A command that only sleeps is refused by the agent's program, and the task would be over.
+    await _until_file_of(site, "Stop by command")
     assert await _airut(site, "stop", task["id"]) == (0, f"{task['id']}: stopped\n")
     assert "Stopped by the operator" in text_of(await site.reply_to(mail, STOP_SECONDS))
     code, said = await _airut(site, "stop", task["id"])

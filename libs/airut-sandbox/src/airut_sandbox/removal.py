@@ -13,6 +13,7 @@ from .podman import Podman
 from .spec import INSTALLATION_LABEL, SANDBOX_LABEL
 
 _REMOVE_SECONDS: Final = 60.0
+_PAUSES: Final = (0.2, 1.0)
 
 
 async def despite_cancellation[T](work: Coroutine[Any, Any, T]) -> T:
@@ -44,15 +45,28 @@ async def remove_container(podman: Podman, container_id: str) -> None:
 
 async def _remove(podman: Podman, container_id: str) -> None:
     try:
-        await podman.run(
-            *("rm", "--force", "--ignore", "--time=0", "--volumes", container_id),
-            timeout_seconds=_REMOVE_SECONDS,
-        )
+        await _remove_patiently(podman, container_id)
         left = await podman.run("container", "exists", container_id, check=False)
     except ProcessError as error:
         raise SandboxError(f"the container {container_id[:12]} could not be removed: {error}") from error
     if left.returncode == 0:
         raise SandboxError(f"the container {container_id[:12]} is still there after its removal")
+
+
+async def _remove_patiently(podman: Podman, container_id: str) -> None:
+    """Podman fails to remove what it is just starting or stopping; a moment later it can."""
+    for pause in (*_PAUSES, None):
+        try:
+            await podman.run(
+                *("rm", "--force", "--ignore", "--time=0", "--volumes", container_id),
+                timeout_seconds=_REMOVE_SECONDS,
+            )
+        except ProcessError:
+            if pause is None:
+                raise
+            await asyncio.sleep(pause)
+        else:
+            return
 
 
 async def remove_leftovers(podman: Podman, installation: str) -> list[str]:

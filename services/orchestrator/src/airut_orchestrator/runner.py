@@ -120,16 +120,22 @@ class Runner:
         except asyncio.CancelledError:
             if work.stopped_by is None:
                 raise
-            work.agent_ended()
             result = await self._stopped(job, work.stopped_by)
-        except Exception as error:
-            found = explain(error, begun=job.begun)
-            log.warning("task_failed", task=task.id, reason=found.reason, exc_info=found.is_bug)
-            result = Result(found.outcome, found.text, found.reason)
+        except Exception as error:  # noqa: BLE001 (whatever it is, it becomes words for the person who waits)
+            result = await self._failed(job, error)
         work.agent_ended()
         self._events.entered(task, "replying", reason=result.reason, timings=job.watch.timings_ms)
         reply = build_reply(task, result, time.monotonic() - began)
         return Finished(reply, result.reason, result.agent_session)
+
+    async def _failed(self, job: _Job, error: Exception) -> Result:
+        if job.work.stopped_by is not None:
+            # What was interrupted may fail on its way out; the person asked for its end.
+            log.warning("stopped_with_trouble", task=job.task.id, reason=str(error))
+            return await self._stopped(job, job.work.stopped_by)
+        found = explain(error, begun=job.begun)
+        log.warning("task_failed", task=job.task.id, reason=found.reason, exc_info=found.is_bug)
+        return Result(found.outcome, found.text, found.reason)
 
     async def _run(self, job: _Job, settings: Settings) -> Result:
         task, watch, prepare = job.task, job.watch, self._preparer
@@ -194,6 +200,7 @@ class Runner:
 
     async def _stopped(self, job: _Job, by: str) -> Result:
         """What a person's stop leaves: the workspace, the session, the last words, and the files so far."""
+        job.work.agent_ended()
         if (current := asyncio.current_task()) is not None:
             current.uncancel()
         log.info("task_stopped", task=job.task.id)
