@@ -133,6 +133,7 @@ ATTACKS: list[tuple[str, dict[str, Any]]] = [
     ('{ repository(owner: "octocat") { id } }', {}),
     ('{ repository(name: "hello-world") { id } }', {}),
     ('{ repository(owner: "octocat", name: "hello-world", name: "other") { id } }', {}),
+    ('{ repository(owner: "octocat", name: "other", name: "hello-world") { id } }', {}),
     ('{ repository(owner: "octocat/hello-world", name: "") { id } }', {}),
     ('{ repository(owner: "", name: "octocat/hello-world") { id } }', {}),
     ('{ repository(owner: "octocat", name: "hello-world/") { id } }', {}),
@@ -214,6 +215,11 @@ ATTACKS: list[tuple[str, dict[str, Any]]] = [
     ),
     (
         f'mutation {{ m(input: {{issueId: "{OUR_ISSUE}", issueId: "{THEIR_ISSUE}"}}) {{ clientMutationId }} }}',
+        {},
+    ),
+    ('mutation { createRepository(input: {name: "x", ownerId: "O_kgDOBmqxtw"}) { clientMutationId } }', {}),
+    (
+        f'mutation {{ m(input: {{issueId: "{THEIR_ISSUE}", issueId: "{OUR_ISSUE}"}}) {{ clientMutationId }} }}',
         {},
     ),
     ('mutation { createRepository(input: {name: "x", ownerId: "O_kgDOBmqxtw"}) { clientMutationId } }', {}),

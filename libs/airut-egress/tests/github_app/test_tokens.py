@@ -384,6 +384,15 @@ async def test_the_clients_own_credentials_play_no_part(make: Make) -> None:
         assert await make(client=client).current()
 
 
+async def test_redirects_are_not_followed(make: Make, github: Any) -> None:
+    github.token_override = answer(
+        307, b"", f"Location: {github.base_url}/app/installations/42/access_tokens"
+    )
+    async with httpx.AsyncClient(follow_redirects=True) as client:
+        assert "answered 307" in await refusal(make(client=client))
+    assert len(github.requests) == 1
+
+
 @pytest.mark.parametrize(
     "options",
     [
