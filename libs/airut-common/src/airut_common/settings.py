@@ -4,9 +4,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 _TOKEN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+DEFAULT_HOST: Final = "local"
+"""What a host is called on the bus of an installation that has one."""
 LogFormat = Literal["text", "json"]
 
 
@@ -62,7 +64,7 @@ class ServiceSettings:
         installation = token(
             "AIRUT_INSTALLATION", required("AIRUT_INSTALLATION", "the id of the installation")
         )
-        host = token("AIRUT_HOST", env.get("AIRUT_HOST", "local"))
+        host = token("AIRUT_HOST", env.get("AIRUT_HOST", DEFAULT_HOST))
         log_format = one_of("AIRUT_LOG_FORMAT", "text", ("text", "json"))
         log_level = one_of("AIRUT_LOG_LEVEL", "info", ("debug", "info", "warning", "error"))
         seed = env.get("AIRUT_NKEY_SEED_FILE")

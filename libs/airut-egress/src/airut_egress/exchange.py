@@ -22,7 +22,7 @@ class Exchange:
     port: int
     path: str
     """Without its query; hostile text."""
-    cut: Callable[[str], None] = field(default=lambda _: None, repr=False)
+    cut: Callable[[str], None] = field(repr=False)
     """Ends the connection at once; takes the reason."""
     allowed: bool = False
     """Set last of all, when every check has passed and the request is as it goes out."""

@@ -19,11 +19,10 @@ BodyFilter = Callable[[bytes], bytes]
 class Denied(Exception):
     """The request does not go out. `detail` is for the person who reads the answer."""
 
-    def __init__(self, obstacle: str, detail: str = "", *, reason: str = "") -> None:
+    def __init__(self, obstacle: str, detail: str = "") -> None:
         super().__init__(detail)
         self.obstacle = obstacle
         self.detail = detail
-        self.reason = reason or obstacle
 
 
 @dataclass(slots=True)

@@ -15,8 +15,6 @@ from airut_sandbox.dockerfile import DockerfileRefused, check_dockerfile
 from airut_sandbox.errors import SandboxError
 from airut_sandbox.image_build import BuildFailed, podman_build
 from airut_sandbox.image_facts import (
-    INSTALLATION_LABEL,
-    REPO_LABEL,
     ImageRefused,
     inspect_images,
     labels_of,
@@ -25,6 +23,7 @@ from airut_sandbox.image_facts import (
 )
 from airut_sandbox.overlay import Overlay, git_config, overlay_files
 from airut_sandbox.podman import Podman
+from airut_sandbox.spec import INSTALLATION_LABEL, REPO_LABEL
 from airut_sandbox.tree_hash import hash_parts, hash_tree
 
 __all__ = [

@@ -9,10 +9,6 @@ from typing import Any
 from airut_sandbox.errors import SandboxError
 from airut_sandbox.podman import Podman
 
-#: On every image that an installation makes.
-INSTALLATION_LABEL = "airut.installation"
-REPO_LABEL = "airut.repo"
-
 _INSPECT_SECONDS = 60
 #: Podman obeys these as if they were its own options: CVE-2026-94603.
 _OBEYED_ANNOTATIONS = "io.podman.annotations."

@@ -9,8 +9,8 @@ from typing import Any, Final
 from airut_common.processes import ProcessError
 
 from .errors import SandboxError
-from .image_facts import INSTALLATION_LABEL, REPO_LABEL
 from .podman import Podman
+from .spec import INSTALLATION_LABEL, REPO_LABEL
 
 KEPT: Final = 6
 """Of each repository, the newest: what its tasks use now, and what a revert would use. Each build leaves two."""

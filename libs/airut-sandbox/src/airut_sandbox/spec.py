@@ -15,6 +15,7 @@ from .podman import Podman
 from .readback import CAPABILITIES
 
 INSTALLATION_LABEL: Final = "airut.installation"
+REPO_LABEL: Final = "airut.repo"
 #: Only containers that we made carry this one: a label of an image is inherited by everybody's containers.
 SANDBOX_LABEL: Final = "airut.sandbox"
 

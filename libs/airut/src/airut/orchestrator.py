@@ -15,8 +15,8 @@ from airut_common.contracts.v1 import (
     StopTask,
 )
 from airut_common.contracts.v1.subjects import orchestrator_service
+from airut_common.settings import DEFAULT_HOST
 
-HOST: Final = "local"
 BY: Final = "the operator"
 _STOP_SECONDS: Final = 10.0
 _COLLECT_SECONDS: Final = 600.0
@@ -46,7 +46,7 @@ async def collect_garbage(bus: Bus, *, dry_run: bool) -> GarbageCollected:
 
 async def _ask[M: Message](bus: Bus, name: str, question: Message, kind: type[M], seconds: float) -> M:
     try:
-        subject = orchestrator_service(HOST, name)
+        subject = orchestrator_service(DEFAULT_HOST, name)
         answer = await bus.request(subject, question, kind, timeout_seconds=seconds)
     except BusUnavailable as error:
         raise UsageError(f"the orchestrator does not answer ({error}); see `airut status`") from None

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -62,10 +62,11 @@ class Retention:
         Raises:
             SQLAlchemyError: the database cannot be read; nothing was removed.
         """
+        moment = utc_now() - timedelta(days=self._settings().conversation_days)
         async with self._one_at_a_time:
             problems: list[str] = []
-            conversations = await self._conversations(problems, dry_run=dry_run)
-            images = await self._images(problems, dry_run=dry_run)
+            conversations = await self._conversations(moment, problems, dry_run=dry_run)
+            images = await self._images(moment, problems, dry_run=dry_run)
         if (conversations or images) and not dry_run:
             log.info("removed", conversations=len(conversations), images=len(images))
         return GarbageCollected(
@@ -76,8 +77,7 @@ class Retention:
             problems=tuple(problems[:_PROBLEMS_LISTED]),
         )
 
-    async def _conversations(self, problems: list[str], *, dry_run: bool) -> list[str]:
-        moment = utc_now() - timedelta(days=self._settings().conversation_days)
+    async def _conversations(self, moment: datetime, problems: list[str], *, dry_run: bool) -> list[str]:
         # Before the database is asked: a folder that appears later belongs to a conversation that is not in the answer.
         folders = await asyncio.to_thread(self._folders)
         orphans = folders - await self._store.conversations()
@@ -97,11 +97,10 @@ class Retention:
             return False
         return True
 
-    async def _images(self, problems: list[str], *, dry_run: bool) -> list[str]:
-        before = utc_now() - timedelta(days=self._settings().conversation_days)
+    async def _images(self, moment: datetime, problems: list[str], *, dry_run: bool) -> list[str]:
         removed: list[str] = []
         try:
-            images = await old_images(self._podman, self._installation, before=before)
+            images = await old_images(self._podman, self._installation, before=moment)
         except SandboxError as error:
             problems.append(str(error))
             return removed

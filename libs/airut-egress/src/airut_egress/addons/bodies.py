@@ -3,8 +3,8 @@
 from mitmproxy.http import HTTPFlow, Request
 
 from airut_egress.exchange import Exchange
-from airut_egress.inspection import Denied
-from airut_egress.interception.port import ClientPort, deny, exchange_of
+from airut_egress.inspection import Denied, Inspection
+from airut_egress.interception.port import ClientPort, check_rules, deny, exchange_of
 
 
 class Bodies:
@@ -24,19 +24,15 @@ class Bodies:
         if exchange.inspection is None or exchange.obstacle:
             return
         try:
-            self._inspect(flow.request, exchange)
+            self._inspect(flow.request, exchange, exchange.inspection)
         except Denied as denied:
             deny(self._port, flow, denied)
             return
         exchange.allowed = True
 
-    def _inspect(self, request: Request, exchange: Exchange) -> None:
-        port = self._port
-        if port.generation != port.session.generation or port.session.closed:
-            raise Denied("policy-changed", "the rules of this sandbox have changed; connect again")
-        if exchange.inspection is None:
-            raise RuntimeError("a body that nobody has to inspect")
-        body = exchange.inspection.judge(request.raw_content or b"")
+    def _inspect(self, request: Request, exchange: Exchange, inspection: Inspection) -> None:
+        check_rules(self._port)
+        body = inspection.judge(request.raw_content or b"")
         if request.headers.pop("transfer-encoding", None) is not None or body:
             request.headers["content-length"] = str(len(body))
         request.raw_content = body

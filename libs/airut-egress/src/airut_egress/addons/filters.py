@@ -71,23 +71,19 @@ class GraphqlFilter:
         Raises:
             Denied: no rule allows it; the reason is the first rule's.
         """
-        reasons: list[str] = []
-        for rule in self.decision.graphql:
-            if rule.graphql is None:
-                raise RuntimeError("a rule without GraphQL has nothing to say of a body")
-            verdict = judge(
-                rule.graphql,
-                method=self.facts.method,
-                raw_target=self.facts.raw_path,
-                content_type=self.content_type,
-                content_encoding=self.content_encoding,
-                body=body,
-            )
-            if verdict.allow and verdict.body is not None:
-                self.exchange.rule = rule.name
-                return verdict.body
-            reasons.append(verdict.reason)
-        raise Denied("graphql", reasons[0])
+        names, rules = zip(*self.decision.graphql, strict=True)
+        verdict = judge(
+            rules,
+            method=self.facts.method,
+            raw_target=self.facts.raw_path,
+            content_type=self.content_type,
+            content_encoding=self.content_encoding,
+            body=body,
+        )
+        if verdict.body is None or verdict.position is None:
+            raise Denied("graphql", verdict.reason)
+        self.exchange.rule = names[verdict.position]
+        return verdict.body
 
 
 def _only(headers: Sequence[Header], name: bytes) -> str:

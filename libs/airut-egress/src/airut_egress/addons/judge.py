@@ -8,7 +8,7 @@ from airut_egress.credentials import substitute
 from airut_egress.exchange import Exchange
 from airut_egress.inspection import Denied
 from airut_egress.interception.authority_form import read_authority
-from airut_egress.interception.port import ClientPort, deny, problem_of, set_exchange
+from airut_egress.interception.port import ClientPort, check_rules, deny, problem_of, set_exchange
 from airut_egress.names import AddressLiteral, BadName
 from airut_egress.policy import RequestFacts, decide, strip_overrides
 from airut_egress.scrub import acceptable_codings
@@ -45,16 +45,15 @@ class Judge:
             host=port.host or _asked_host(flow) or port.destination[0],
             port=port.port,
             path=request.data.path.partition(b"?")[0].decode("utf-8", "replace"),
+            cut=port.abort,
         )
-        exchange.cut = port.abort
         port.exchanges.add(exchange)
         set_exchange(flow, exchange)
         return exchange
 
     def _judge(self, flow: HTTPFlow, exchange: Exchange) -> None:
         port, request = self._port, flow.request
-        if port.generation != port.session.generation or port.session.closed:
-            raise Denied("policy-changed", "the rules of this sandbox have changed; connect again")
+        check_rules(port)
         if problem := problem_of(flow):
             raise Denied("protocol", problem)
         self._check_names(flow)

@@ -29,15 +29,13 @@ class Transit:
             exchange.websocket and response.headers.get("upgrade", "").lower() == "websocket"
         ):
             # Field notes 17: an upgrade that nobody asked for would make an opaque tunnel.
-            exchange.obstacle = "protocol"
-            flow.kill()  # type: ignore[no-untyped-call]
+            _kill(flow, "protocol")
             return
         if needles := self._port.session.needles_for(exchange.host):
             try:
                 self._scrub(flow, exchange, needles)
             except Undecodable:
-                exchange.obstacle = "coding"
-                flow.kill()  # type: ignore[no-untyped-call]
+                _kill(flow, "coding")
                 return
         response.stream = exchange.count_in
 
@@ -82,3 +80,8 @@ class Transit:
         exchange = exchange_of(flow)
         exchange.finish("allow", exchange.rule)
         self._port.exchanges.discard(exchange)
+
+
+def _kill(flow: HTTPFlow, obstacle: str) -> None:
+    exchange_of(flow).obstacle = obstacle
+    flow.kill()  # type: ignore[no-untyped-call]

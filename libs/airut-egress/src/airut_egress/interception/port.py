@@ -80,8 +80,18 @@ def deny(port: ClientPort, flow: HTTPFlow, denied: Denied) -> None:
     exchange.status = status_for(denied.obstacle)
     exchange.credentials = ()
     set_detail(flow, denied.detail)
-    exchange.finish("deny", denied.reason)
+    exchange.finish("deny", denied.obstacle)
     port.exchanges.discard(exchange)
+
+
+def check_rules(port: ClientPort) -> None:
+    """Whether the rules are still those by which the connection was accepted (field notes 33).
+
+    Raises:
+        Denied: they have changed, or the session is over.
+    """
+    if port.generation != port.session.generation or port.session.closed:
+        raise Denied("policy-changed", "the rules of this sandbox have changed; connect again")
 
 
 def set_problem(flow: HTTPFlow, text: str) -> None:

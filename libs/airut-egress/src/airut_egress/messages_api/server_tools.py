@@ -6,15 +6,14 @@ or sent by a URL, what its own network refuses.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from airut_egress import strict_json
 from airut_egress.names import BadName, canonical_host
 from airut_egress.policy import Policy
 from airut_egress.policy.model import Rule
-
-from . import strict_json
 
 HOST: Final = "api.anthropic.com"
 _PATH: Final = "/v1/messages"
@@ -36,6 +35,7 @@ _BAD_IN_URL: Final = re.compile(r"[\x00-\x20\x7f\\]|\s")
 #: Services in which agents of Anthropic's run, in environments with networks of their own.
 _OTHER_AGENTS: Final = frozenset({"agents", "sessions", "environments", "deployments", "tunnels", "vaults"})
 _MAX_DECODINGS: Final = 8
+_MAX_DEPTH: Final = 200
 
 
 class Refused(Exception):
@@ -56,6 +56,8 @@ def _segments(raw_path: bytes) -> list[str]:
     """The path as the most forgiving server would read it."""
     path = raw_path.partition(b"?")[0]
     for _ in range(_MAX_DECODINGS):
+        if b"%" not in path:
+            break
         path = unquote_to_bytes(path)
     decoded = "".join(char for char in path.decode("latin-1").lower() if char > " ").replace("\\", "/")
     segments: list[str] = []
@@ -75,7 +77,7 @@ def trim(body: bytes, policy: Policy) -> bytes:
         Refused: it asks for something that the allowlist does not let the sandbox reach, or cannot be read.
     """
     try:
-        request = strict_json.parse(body)
+        request = strict_json.parse(body, max_depth=_MAX_DEPTH)
         if not isinstance(request, dict):
             raise Refused("a request of the Messages API is one JSON object")
         for params in _params(request):
@@ -98,7 +100,8 @@ def _params(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _trim(params: dict[str, Any], policy: Policy) -> None:
     servers = _list(params, "mcp_servers")
     for server in servers:
-        _check_url(server.get("url") if isinstance(server, dict) else None, policy, "an MCP server")
+        url = server.get("url") if isinstance(server, dict) else None
+        _check_url(url, policy, "an MCP server", opens=_opens_everything)
     tools = _list(params, "tools")
     kept = [tool for tool in tools if _keep(tool, policy, has_servers=bool(servers))]
     _check_choice(params.get("tool_choice"), kept)
@@ -156,7 +159,8 @@ def _fetchable(domain: Any, kind: str, policy: Policy) -> str | None:
     except BadName:
         raise Refused(f"{kind}: allowed_domains has something that is no domain") from None
     subdomains = any(_opens_get(rule) and _covers_subdomains(rule.host.text, host) for rule in policy.rules)
-    return f"{host}{slash}{path}" if subdomains and _open_for_get(host, policy) else None
+    itself = any(_opens_get(rule) for rule in policy.rules_for(host).rules)
+    return f"{host}{slash}{path}" if subdomains and itself else None
 
 
 def _covers_subdomains(pattern: str, host: str) -> bool:
@@ -166,20 +170,13 @@ def _covers_subdomains(pattern: str, host: str) -> bool:
     )
 
 
+def _opens_everything(rule: Rule) -> bool:
+    return rule.path.is_everything and rule.graphql is None and rule.methods is None
+
+
 def _opens_get(rule: Rule) -> bool:
     return (
         rule.path.is_everything and rule.graphql is None and (rule.methods is None or "GET" in rule.methods)
-    )
-
-
-def _open_for_get(host: str, policy: Policy) -> bool:
-    return any(_opens_get(rule) for rule in policy.rules_for(host).rules)
-
-
-def _open_for_everything(host: str, policy: Policy) -> bool:
-    return any(
-        rule.path.is_everything and rule.graphql is None and rule.methods is None
-        for rule in policy.rules_for(host).rules
     )
 
 
@@ -238,7 +235,7 @@ def _list(holder: dict[str, Any], key: str) -> list[Any]:
     return value
 
 
-def _check_url(url: Any, policy: Policy, what: str) -> None:
+def _check_url(url: Any, policy: Policy, what: str, *, opens: Callable[[Rule], bool] = _opens_get) -> None:
     if not isinstance(url, str) or _BAD_IN_URL.search(url):
         raise Refused(f"{what} has a URL that cannot be read")
     try:
@@ -247,6 +244,5 @@ def _check_url(url: Any, policy: Policy, what: str) -> None:
         plain = parts.scheme == "https" and parts.port in {None, 443} and "@" not in parts.netloc
     except ValueError:
         raise Refused(f"{what} has a URL that cannot be read") from None
-    allowed = _open_for_everything if what == "an MCP server" else _open_for_get
-    if not plain or not allowed(host, policy):
+    if not plain or not any(opens(rule) for rule in policy.rules_for(host).rules):
         raise Refused(f"{what} leads to {host[:100]}, which the network allowlist does not open entirely")

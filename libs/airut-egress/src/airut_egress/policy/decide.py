@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 from airut_egress.paths import decode_path
 
+from .graphql import GraphqlRule
 from .model import HostRules, Policy, Rule
 
 Obstacle = Literal["", "host", "path", "method", "graphql", "ambiguous-path", "port", "scheme"]
@@ -41,8 +42,8 @@ class Decision:
     """The rule that allowed depends on the method, so nothing may override it on the way."""
     by_path: bool = False
     """The rule that allowed depends on the path."""
-    graphql: tuple[Rule, ...] = ()
-    """On a denial: rules that may yet allow, when the body is here. They are tried in order."""
+    graphql: tuple[tuple[str, GraphqlRule], ...] = ()
+    """On a denial: rules with their names that may yet allow, when the body is here. They are tried in order."""
 
 
 def decide(facts: RequestFacts, policy: Policy) -> Decision:
@@ -64,11 +65,14 @@ def _judge_rules(facts: RequestFacts, rules: HostRules) -> Decision:
     # Upper case makes ASCII of some other letters: only what is ASCII already can be a method of a rule.
     method = facts.method.upper() if facts.method.isascii() else ""
     fitting = rules.matching(path)
-    open_to_method = [rule for rule in fitting if rule.methods is None or method in rule.methods]
-    for rule in open_to_method:
+    graphql: list[tuple[str, GraphqlRule]] = []
+    for rule in fitting:
+        if rule.methods is not None and method not in rule.methods:
+            continue
         if rule.graphql is None:
             return _allowed(rule)
-    if open_to_method:
+        graphql.append((rule.name, rule.graphql))
+    if graphql:
         return Decision(
             allow=False,
             rule="",
@@ -76,7 +80,7 @@ def _judge_rules(facts: RequestFacts, rules: HostRules) -> Decision:
             reason="a rule allows some GraphQL operations here",
             by_method=True,
             by_path=True,
-            graphql=tuple(open_to_method),
+            graphql=tuple(graphql),
         )
     # The obstacle of the rule that came furthest is what the person who edits the file wants to know.
     if fitting:

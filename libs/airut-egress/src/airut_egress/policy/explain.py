@@ -55,20 +55,24 @@ def explain(policy: Policy, method: str, url: str, *, body: bytes | None = None)
         return Explanation(allow=True, rule=decision.rule, obstacle="", text=decision.reason)
     if not decision.graphql:
         return _denied(decision.obstacle, f"{MESSAGES[decision.obstacle]} ({decision.reason})")
-    reason = "it depends on the operation: give the request's JSON body"
-    for rule in decision.graphql if body is not None else ():
-        if rule.graphql is not None and body is not None:
-            verdict = judge(
-                rule.graphql,
-                method=method.upper(),
-                raw_target=facts.raw_path,
-                content_type="application/json",
-                content_encoding="",
-                body=body,
-            )
-            if verdict.allow:
-                return Explanation(allow=True, rule=rule.name, obstacle="", text=f"allowed by {rule.name}")
-            reason = verdict.reason
+    if body is None:
+        return _graphql_denied("it depends on the operation: give the request's JSON body")
+    names, rules = zip(*decision.graphql, strict=True)
+    verdict = judge(
+        rules,
+        method=method.upper(),
+        raw_target=facts.raw_path,
+        content_type="application/json",
+        content_encoding="",
+        body=body,
+    )
+    if verdict.position is None:
+        return _graphql_denied(verdict.reason)
+    name = names[verdict.position]
+    return Explanation(allow=True, rule=name, obstacle="", text=f"allowed by {name}")
+
+
+def _graphql_denied(reason: str) -> Explanation:
     return _denied("graphql", f"{MESSAGES['graphql']} ({reason})")
 
 

@@ -75,10 +75,12 @@ class Verdict:
     """One line for people; at most the operation type and the field are the sandbox's words."""
     body: bytes | None
     """The body to send in place of the one that came; None when denied."""
+    position: int | None = None
+    """Of the rule that allows; None when denied."""
 
 
 def judge(
-    rule: GraphqlRule,
+    rules: Sequence[GraphqlRule],
     *,
     method: str,
     raw_target: bytes,
@@ -86,7 +88,8 @@ def judge(
     content_encoding: str,
     body: bytes,
 ) -> Verdict:
-    """Judge a whole request against a rule. Never raises: what cannot be judged is denied.
+    """Judge a whole request by rules that are tried in order; the first that allows wins, and when none does, the
+    reason is the first one's. Never raises: what cannot be judged is denied.
 
     Header values are those of the only header of that name, "" when there is none.
     """
@@ -94,8 +97,12 @@ def judge(
         check_head(method, raw_target, content_type, content_encoding)
         request = read_body(body)
         spelled = replace(request, query=_respelled(request.query))
-        _judge_document(rule, _parsed(spelled.query), spelled.operation_name)
-        return Verdict(allow=True, reason="allowed by its top-level fields", body=spelled.serialised())
+        fields = _top_fields(_parsed(spelled.query), spelled.operation_name)
+        obstacles = [_obstacle(rule, fields) for rule in rules]
+        if None not in obstacles:
+            return _denied(next(filter(None, obstacles), "no rule allows GraphQL requests here"))
+        reason = "allowed by its top-level fields"
+        return Verdict(allow=True, reason=reason, body=spelled.serialised(), position=obstacles.index(None))
     except Refused as refusal:
         return _denied(str(refusal))
     except Exception:  # noqa: BLE001  whatever a hostile request makes a parser trip over is denied
@@ -149,11 +156,11 @@ def _parsed(document: str) -> DocumentNode:
         raise Refused("the query is not a GraphQL document") from None
 
 
-def _judge_document(rule: GraphqlRule, document: DocumentNode, operation_name: str | None) -> None:
-    """Let pass a document of which every operation is allowed: no server need pick the one we mean.
+def _top_fields(document: DocumentNode, operation_name: str | None) -> dict[str, dict[str, None]]:
+    """Operation type to the top-level fields of all its operations: no server need pick the one we mean.
 
     Raises:
-        Refused: a field no pattern matches, or a document that servers could read in more than one way.
+        Refused: a document that servers could read in more than one way.
     """
     operations: list[OperationDefinitionNode] = []
     fragments: dict[str, FragmentDefinitionNode] = {}
@@ -172,8 +179,7 @@ def _judge_document(rule: GraphqlRule, document: DocumentNode, operation_name: s
     roots: dict[str, list[SelectionSetNode]] = {}
     for operation in operations:
         roots.setdefault(operation.operation.value, []).append(operation.selection_set)
-    for kind, selections in roots.items():
-        _judge_fields(rule, kind, _fields(selections, fragments))
+    return {kind: _fields(selections, fragments) for kind, selections in roots.items()}
 
 
 def _check_name(operations: Sequence[OperationDefinitionNode], operation_name: str | None) -> None:
@@ -188,11 +194,14 @@ def _check_name(operations: Sequence[OperationDefinitionNode], operation_name: s
         raise Refused("the operationName names no operation of the document")
 
 
-def _judge_fields(rule: GraphqlRule, operation: str, fields: Iterable[str]) -> None:
-    for field in fields:
-        if not rule.allows(operation, field):
-            shown = field if len(field) <= _MAX_SHOWN else f"{field[: _MAX_SHOWN - 1]}…"
-            raise Refused(f"no pattern of the rule allows the {operation} field {shown}")
+def _obstacle(rule: GraphqlRule, fields: Mapping[str, Iterable[str]]) -> str | None:
+    """The first field that a rule does not allow, in words."""
+    for operation, names in fields.items():
+        for field in names:
+            if not rule.allows(operation, field):
+                shown = field if len(field) <= _MAX_SHOWN else f"{field[: _MAX_SHOWN - 1]}…"
+                return f"no pattern of the rule allows the {operation} field {shown}"
+    return None
 
 
 def _fields(

@@ -45,7 +45,7 @@ class AnswerScrubber:
 
     def headers(self, headers: Sequence[Header]) -> list[Header]:
         """The same with surrogates in the values."""
-        return [(name, self._replacer.whole(value)) for name, value in headers]
+        return [(name, self._replacer.replace(value)) for name, value in headers]
 
     def __call__(self, data: bytes) -> list[bytes]:
         """The pieces that follow.

@@ -44,7 +44,7 @@ class Replacer:
 
     def feed(self, data: bytes) -> bytes:
         """The next part of the output; it may be empty."""
-        text = self._replace(self._held + data)
+        text = self.replace(self._held + data)
         keep = len(text) - self._beginning(text)
         self._held = text[keep:]
         return text[:keep]
@@ -54,11 +54,8 @@ class Replacer:
         text, self._held = self._held, b""
         return text
 
-    def whole(self, data: bytes) -> bytes:
+    def replace(self, text: bytes) -> bytes:
         """Replace in something that is complete, such as a header's value."""
-        return self._replace(data)
-
-    def _replace(self, text: bytes) -> bytes:
         for needle in self._needles:
             if needle.real in text:
                 text = text.replace(needle.real, needle.surrogate)

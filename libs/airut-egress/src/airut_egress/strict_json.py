@@ -1,30 +1,38 @@
 """JSON that every parser reads in the same way (RFC 8259 §4 leaves open what two equal keys mean)."""
 
 import json
-from typing import Any, Final
-
-MAX_DEPTH: Final = 200
+from collections.abc import Callable
+from typing import Any
 
 
 class BadJson(ValueError):
     """Not JSON, or JSON that parsers may read differently; the message is for people."""
 
 
-def parse(body: bytes) -> Any:
+def parse(body: bytes, *, max_depth: int, parse_float: Callable[[str], float] = float) -> Any:
     """One value in UTF-8 without a byte order mark.
+
+    Args:
+        max_depth: how many objects and lists may stand in each other.
+        parse_float: reads a number with a fraction or an exponent; it may refuse one with `BadJson`.
 
     Raises:
         BadJson: it is not that, a key stands twice, a number is not finite, or it is nested too deeply.
     """
     try:
-        value = json.loads(body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        value = json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_float=parse_float,
+            parse_constant=_refuse_constant,
+        )
     except BadJson:
         raise
     except UnicodeDecodeError:
         raise BadJson("the body is not UTF-8") from None
     except (ValueError, RecursionError):
         raise BadJson("the body is not JSON") from None
-    _check_depth(value)
+    _check_depth(value, max_depth)
     return value
 
 
@@ -51,9 +59,9 @@ def _refuse_constant(_: str) -> Any:
     raise BadJson("the body has a number that is not finite")
 
 
-def _check_depth(value: Any) -> None:
+def _check_depth(value: Any, max_depth: int) -> None:
     level = [value]
-    for _ in range(MAX_DEPTH):
+    for _ in range(max_depth):
         level = [inner for outer in level if isinstance(outer, dict | list) for inner in _inside(outer)]
         if not level:
             return
