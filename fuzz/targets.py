@@ -7,7 +7,7 @@ from urllib.parse import unquote_to_bytes
 
 import graphql
 
-from airut_common.config.models import MaskedCredential
+from airut_common.config.credentials import MaskedCredential
 from airut_common.config.yamlfile import ConfigError
 from airut_common.secrets import Secret
 from airut_egress import dns
@@ -22,6 +22,7 @@ from airut_egress.policy.graphql_request import read_body
 from airut_egress.scrub import AnswerScrubber, Undecodable, needles_of
 from airut_egress.swap import Swap
 from airut_sandbox.dockerfile import DockerfileRefused, check_dockerfile
+from fuzz.signing import chunks, installation, signature
 
 REAL: Final = "ghp_" + "R" * 18 + "7" * 18
 FAKE: Final = "ghp_" + "F" * 18 + "3" * 18
@@ -152,5 +153,8 @@ def dockerfile(data: bytes) -> None:
 
 TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
     target.__name__: target
-    for target in (policy, path, host, headers, request_head, question, operation, scrub, dockerfile)
+    for target in (
+        *(policy, path, host, headers, request_head, question, operation, scrub, dockerfile),
+        *(chunks, signature, installation),
+    )
 }

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airut_common.config import models
+from airut_common.config import credentials, models
 from airut_common.config.models import PATTERN_WORDS, InstallationConfig
 from airut_common.config.yamlfile import ConfigError, load_yaml_model
 
@@ -156,8 +156,9 @@ def test_every_pattern_of_the_models_has_words() -> None:
     kinds = (
         *(models.SecretName, models.Endpoint, models.MailAddress, models.SenderPattern, models.RepoId),
         models.HostPatternText,
+        *(credentials.GithubName, credentials.PermissionName, credentials.ClientId, credentials.HttpsUrl),
     )
-    assert {kind.__metadata__[0].pattern for kind in kinds} == set(PATTERN_WORDS)
+    assert {kind.__metadata__[-1].pattern for kind in kinds} == set(PATTERN_WORDS)
 
 
 @settings(deadline=None, max_examples=300)

@@ -561,7 +561,7 @@ async def test_row_33_a_revoked_credential_is_worth_nothing(world: World, origin
     assert origin.seen[0].header("authorization") == "Bearer sk-ant-another0123456789abcdefgh"
     world.engine.replace_credentials(sandbox.id, [])
     answer = await request(sandbox, headers=headers)
-    assert first.value.reveal().encode() not in bytes(origin.raw)
+    assert first.values["API_KEY"].reveal().encode() not in bytes(origin.raw)
     assert (answer.status, json.loads(answer.body)["obstacle"]) == (403, "credential")
 
 

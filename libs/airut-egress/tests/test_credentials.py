@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airut_common.config.models import MaskedCredential
+from airut_common.config.credentials import MaskedCredential
 from airut_common.secrets import Secret
 from airut_egress.credentials import (
     BadCredential,

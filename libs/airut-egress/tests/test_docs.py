@@ -2,17 +2,27 @@
 
 import base64
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
-from airut_common.config.models import MaskedCredential
+from airut_common.config.base import SecretName, StrictModel
+from airut_common.config.credentials import CredentialConfig, MaskedCredential
+from airut_common.config.yamlfile import load_yaml_model
 from airut_common.secrets import Secret
+from airut_egress.carry import Outgoing, carry
 from airut_egress.credentials import MaskedEntry, substitute, surrogate
 from airut_egress.denial import MESSAGES
+from airut_egress.entries import Credential, Entries, Surrogates
+from airut_egress.github_app import Installations
 from airut_egress.policy import parse_policy
 from airut_egress.policy.explain import explain
+from airut_egress.resolver import Resolver
+from airut_egress.sigv4 import KeyPair, Refused
+
+from .sigv4.signing import sign
 
 DOCS = Path(__file__).parents[3] / "docs"
 NETWORK = (DOCS / "network-sandbox.md").read_text()
@@ -69,6 +79,57 @@ def test_the_table_of_credentials(host: str, header: str, outcome: str) -> None:
     else:
         assert outcome == ("untouched" if done.headers == [(name.encode(), value.encode())] else "replaced")
         assert (done.used == ("GITHUB_TOKEN",)) == (outcome == "replaced")
+
+
+def test_every_example_of_a_credential_is_one() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", CREDENTIALS, re.DOTALL)
+    types = [
+        rule.type
+        for text in blocks
+        for rule in load_yaml_model(text, "docs", _Credentials).credentials.values()
+    ]
+    assert types == ["masked", "masked", "aws-sigv4", "github-app"]
+
+
+REAL_KEY = KeyPair(
+    "ASIAREALREALREAL0001", "real/secret+ABCDEFGHIJKLMNOPQRSTUVWXYZ012", "real/token+0123456789"
+)
+OWN_KEY = KeyPair("AKIAFOREIGNFOREIGN01", "foreign/secret+0123456789abcdefghijklmno")
+
+
+@pytest.mark.parametrize(("host", "signer", "scope", "outcome"), rows(CREDENTIALS, "request to"))
+def test_the_table_of_signatures(
+    host: str, signer: str, scope: str, outcome: str, installations: Installations
+) -> None:
+    text = re.findall(r"```yaml\n(.*?)```", CREDENTIALS, re.DOTALL)[1]
+    (name, rule), *_ = load_yaml_model(text, "docs", _Credentials).credentials.items()
+    values = (REAL_KEY.access_key_id, REAL_KEY.secret, REAL_KEY.session_token or "")
+    secrets = dict(zip(rule.secret_names(name), map(Secret, values), strict=True))
+    entries = Entries.build([Credential(name, rule, secrets)], Surrogates(b"k", "s", {}, installations))
+    pair = KeyPair(*entries.environment().values()) if signer == "the surrogate" else OWN_KEY
+    service, region = scope.split(", ")
+    now = datetime.now(UTC)
+    signed = sign(pair, "GET", f"https://{host}/key", service=service, region=region, at=now)
+    headers = [header for header in signed.headers if header[0] != b"Host"]
+    request = Outgoing("GET", host, b"/key", headers, tls=True, http2=False, scrubbed=False)
+    try:
+        carried = carry(request, entries, now=now)
+    except Refused:
+        assert outcome == "refused"
+        return
+    sent = dict(carried.headers).get(b"Authorization", b"").decode()
+    assert outcome == ("signed anew" if f"Credential={REAL_KEY.access_key_id}/" in sent else "removed")
+    assert (name in carried.used) == (outcome == "signed anew")
+    assert pair.access_key_id not in sent
+
+
+@pytest.fixture
+def installations() -> Installations:
+    return Installations(Resolver(), None)
+
+
+class _Credentials(StrictModel):
+    credentials: dict[SecretName, CredentialConfig]
 
 
 def _tuples(rule: dict[str, object]) -> dict[str, object]:

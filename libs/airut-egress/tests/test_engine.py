@@ -13,7 +13,7 @@ import pytest
 from airut_common.config.yamlfile import ConfigError
 from airut_egress.credentials import BadCredential
 from airut_egress.engine import EngineSettings, UnknownToken
-from airut_egress.session import UnusableCredential
+from airut_egress.entries import UnusableCredential
 from airut_egress.testing.clients import request
 from airut_egress.testing.origin import Origin
 from airut_egress.testing.world import World, bearer_credential, running_world

@@ -52,10 +52,10 @@ async def test_a_surrogate_becomes_the_real_value(world: World, origin: Origin) 
     surrogate = sandbox.environment["API_KEY"]
     answer = await request(sandbox, headers=f"Authorization: Bearer {surrogate}\r\n")
     assert answer.status == 200
-    assert origin.seen[0].header("authorization") == f"Bearer {credential.value.reveal()}"
+    assert origin.seen[0].header("authorization") == f"Bearer {credential.values['API_KEY'].reveal()}"
     event = await world.recorder.wait(lambda e: e.kind == "request")
     assert event.credentials == ("API_KEY",)
-    assert credential.value.reveal() not in repr(world.recorder.events)
+    assert credential.values["API_KEY"].reveal() not in repr(world.recorder.events)
 
 
 @pytest.mark.parametrize("http2", [False, True])
@@ -194,7 +194,7 @@ async def test_row_24_a_websocket_brings_no_credential_back(world: World, origin
     origin.take_over = echo_websocket
     credential = bearer_credential()
     sandbox = await world.sandbox(credentials=[credential])
-    real, surrogate = credential.value.reveal(), sandbox.environment["API_KEY"]
+    real, surrogate = credential.values["API_KEY"].reveal(), sandbox.environment["API_KEY"]
     sock = await sandbox.dial("api.example.test", 443)
     async with websockets.connect(
         "wss://api.example.test/ws", sock=sock, ssl=sandbox.ssl_context(), proxy=None, max_size=None

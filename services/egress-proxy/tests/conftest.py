@@ -14,7 +14,8 @@ import pytest
 from airut_common.bus import Bus
 from airut_common.bus.server import NatsServer
 from airut_common.bus.topology import STATUS_BUCKET
-from airut_common.config.models import GitConfig, InstallationConfig, MaskedCredential, RepoConfig
+from airut_common.config.credentials import MaskedCredential
+from airut_common.config.models import GitConfig, InstallationConfig, RepoConfig
 from airut_common.config.store import apply_config
 from airut_common.contracts.v1 import OpenSession, Refused, SessionOpened, new_id
 from airut_common.contracts.v1.subjects import egress_service

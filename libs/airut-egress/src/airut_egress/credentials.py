@@ -10,11 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from airut_common.config.models import MaskedCredential
+from airut_common.config.credentials import GithubAppCredential, MaskedCredential, SigningCredential
 from airut_common.secrets import Secret
 
 from .carriers import is_carrier, normal_name, strip_query
-from .policy import BadPattern, HostPattern, Policy
+from .policy import HostPattern, Policy
+from .scopes import read_scopes
 from .surrogates import BadCredential, check_value, surrogate
 from .swap import Refused, Swap, readable, swap_cookies, swap_value
 
@@ -51,24 +52,38 @@ class MaskedEntry:
     allow_foreign: bool
 
     @classmethod
-    def build(cls, name: str, config: MaskedCredential, real: Secret, stand_in: str) -> Self:
+    def build(
+        cls, name: str, config: MaskedCredential | GithubAppCredential, real: Secret, stand_in: str
+    ) -> Self:
         """Put a rule of the configuration and its value together. Made anew when the value is replaced.
 
         Raises:
             BadCredential: a scope, a header pattern or the value cannot be used.
         """
-        value = real.reveal()
-        check_value(name, value)
-        if value == stand_in:
-            raise BadCredential(f"credential {name} is the same as its surrogate")
         headers = [_header_pattern(name, text) for text in config.headers]
         globs = [text for text in headers if _is_glob(text)]
         return cls(
             name=name,
-            swap=Swap(surrogate=stand_in.encode("ascii"), real=value.encode("ascii")),
-            scopes=tuple(_scope(name, text) for text in config.scopes),
+            swap=_swap(name, real, stand_in),
+            scopes=read_scopes(name, config.scopes),
             exact=frozenset(text for text in headers if not _is_glob(text)),
             globs=re.compile("|".join(map(fnmatch.translate, globs))) if globs else None,
+            allow_foreign=config.allow_foreign_credentials,
+        )
+
+    @classmethod
+    def part(cls, name: str, config: SigningCredential, real: Secret, stand_in: str) -> Self:
+        """A part of an access key: known wherever it stands, and put in nowhere.
+
+        Raises:
+            BadCredential: a scope or the value cannot be used.
+        """
+        return cls(
+            name=name,
+            swap=_swap(name, real, stand_in),
+            scopes=read_scopes(name, config.scopes),
+            exact=frozenset(),
+            globs=None,
             allow_foreign=config.allow_foreign_credentials,
         )
 
@@ -220,11 +235,12 @@ class _Request:
         self.headers = kept
 
 
-def _scope(name: str, text: str) -> HostPattern:
-    try:
-        return HostPattern.parse(text)
-    except BadPattern as problem:
-        raise BadCredential(f"credential {name}: scope {text!r}: {problem}") from None
+def _swap(name: str, real: Secret, stand_in: str) -> Swap:
+    value = real.reveal()
+    check_value(name, value)
+    if value == stand_in:
+        raise BadCredential(f"credential {name} is the same as its surrogate")
+    return Swap(surrogate=stand_in.encode("ascii"), real=value.encode("ascii"))
 
 
 def _header_pattern(name: str, text: str) -> str:

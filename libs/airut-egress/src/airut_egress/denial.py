@@ -23,6 +23,7 @@ MESSAGES: Final = {
     "server-tool": "This request would let the API's servers reach what the network allowlist does not allow.",
     "budget": "This sandbox has sent as much to this host as it may.",
     "credential": "A credential in this request is not allowed where it stands.",
+    "token": "The credential for this host could not be obtained from GitHub.",
     "upstream-refused": "This host leads to an address that sandboxes may not reach.",
     "upstream-unknown": "This host has no address.",
     "upstream-unreachable": "This host is allowed, but could not be reached.",

@@ -11,12 +11,14 @@ import structlog
 from .authority import Authority
 from .budget import UploadLimits
 from .destination import DestinationLookup, original_destination
+from .entries import Credential, Entries, Surrogates
 from .events import EventSink
+from .github_app import Installations
 from .interception.handler import Means
 from .listener import SandboxListener
 from .policy import parse_policy
 from .resolver import Resolver
-from .session import Credential, Session, SessionConfig, Totals, build_entries
+from .session import Session, SessionConfig, Totals
 from .upstream_tls import UpstreamTls
 
 log = structlog.get_logger()
@@ -86,6 +88,7 @@ class Engine:
         self._settings = settings
         self._upload_limits = UploadLimits.parse(settings.upload_limits)
         self._means = self._make_means(settings)
+        self._installations = Installations(self._means.resolver, settings.ca_file)
 
     @property
     def ca_certificate(self) -> str:
@@ -104,8 +107,9 @@ class Engine:
             ValueError: they cannot be used; the old ones stay.
         """
         upload_limits = UploadLimits.parse(settings.upload_limits)
-        self._means = self._make_means(settings)
-        self._settings = settings
+        means = self._make_means(settings)
+        self._installations.use(means.resolver, settings.ca_file)
+        self._means, self._settings = means, settings
         self._upload_limits = upload_limits
         for session in self._sessions.values():
             session.upload_limits = upload_limits
@@ -119,13 +123,14 @@ class Engine:
         Raises:
             airut_common.config.yamlfile.ConfigError: the policy does not validate.
             airut_egress.credentials.BadCredential: a credential cannot be masked.
-            airut_egress.session.UnusableCredential: a credential could never be used.
+            airut_egress.entries.UnusableCredential: a credential could never be used.
         """
         policy = parse_policy(config.policy, config.policy_source)
         known = self._sessions.get(config.sandbox)
         held = known.environment if known is not None else {}
-        entries = build_entries(config, policy, self._installation_key, held)
-        environment = {entry.name: entry.surrogate for entry in entries}
+        entries = Entries.build(config.credentials, self._surrogates(config.sandbox, held))
+        entries.check_usable(policy)
+        environment = entries.environment()
         if known is None:
             known = Session(
                 config, policy, entries, environment, self._sink, upload_limits=self._upload_limits
@@ -167,7 +172,7 @@ class Engine:
             airut_egress.credentials.BadCredential: a value cannot be masked; the old ones stay.
         """
         session = self._sessions[sandbox]
-        session.replace_credentials(credentials, self._installation_key)
+        session.replace_credentials(credentials, self._surrogates(sandbox, session.environment))
 
     async def close(self, sandbox: str) -> Totals:
         """Close a session: listeners and connections end, surrogates are worth nothing. Closing one that is not
@@ -186,6 +191,10 @@ class Engine:
         """Close every session."""
         for sandbox in tuple(self._sessions):
             await self.close(sandbox)
+        await self._installations.close()
+
+    def _surrogates(self, sandbox: str, held: Mapping[str, str]) -> Surrogates:
+        return Surrogates(self._installation_key, sandbox, held, self._installations)
 
     def _by_token(self, token: str) -> Session | None:
         given = token.encode()

@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 
 from airut_common.contracts.v1 import EgressTag
 
+from .carry import BodyGate
 from .inspection import Inspection
 from .scrub import AnswerScrubber
 from .session import Decided, Session
+from .signing import SignatureFilter
+from .swap import Refused
 
 
 @dataclass(slots=True, eq=False)
@@ -34,6 +37,10 @@ class Exchange:
     """Lower-case names of headers, and `?key` of query keys, that were taken out of the request."""
     inspection: Inspection | None = None
     """What the body has to pass before `allowed` is set."""
+    gate: BodyGate | None = None
+    """What the body has to go through as it streams."""
+    signature: SignatureFilter | None = None
+    """Signs the request when its body is complete."""
     scrubber: AnswerScrubber | None = None
     """Works on the answer, where real credentials may go to the host."""
     status: int | None = None
@@ -44,16 +51,27 @@ class Exchange:
     _collected: int = 0
 
     def send(self, data: bytes) -> bytes | list[bytes]:
-        """Let a part of the request's body pass. What exceeds a limit cuts the connection: the upstream must not
-        take what it has for the whole."""
+        """Let a part of the request's body pass; with nothing, its end. What exceeds a limit or is not what was signed
+        cuts the connection: the upstream must not take what it has for the whole."""
+        if self.gate is not None:
+            gate, self.gate = self.gate, self.gate if data else None
+            try:
+                data = gate(data)
+            except Refused as refusal:
+                return self._stop("credential", str(refusal))
+        if not data:
+            return []
         self.bytes_out += len(data)
         if not self.session.may_send(self.host, len(data)):
-            self.obstacle, self.status = "budget", None
-            self.finish("deny", "budget")
-            self.cut("it has sent as much as it may")
-            return []
+            return self._stop("budget", "it has sent as much as it may")
         self.session.count_sent(self.host, len(data))
         return data
+
+    def _stop(self, obstacle: str, reason: str) -> list[bytes]:
+        self.obstacle, self.status = obstacle, None
+        self.finish("deny", obstacle)
+        self.cut(reason)
+        return []
 
     def count_in(self, data: bytes) -> bytes | list[bytes]:
         """Let a part of the response's body pass; with nothing, its end.

@@ -11,7 +11,8 @@ import structlog
 
 from . import dns
 from .destination import DestinationLookup, original_destination_6
-from .interception.handler import HTTP_PORT, HTTPS_PORT, Means, SandboxConnection
+from .interception.handler import Means, SandboxConnection
+from .interception.port import HTTP_PORT, HTTPS_PORT
 from .session import Decided, Session
 
 _READ_LIMIT: Final = 64 * 1024

@@ -14,6 +14,7 @@ _ENCODED_SEPARATOR: Final = re.compile(rb"%(?:2[ef]|5c)", re.IGNORECASE)
 _BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ESCAPE: Final = re.compile(rb"%[0-9A-Fa-f]{2}")
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
+_MAX_DECODINGS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +80,22 @@ def _ambiguous_segments(segments: list[bytes]) -> str | None:
         if not name and (index < last or segment):
             return "it has an empty segment"
     return None
+
+
+def lenient_segments(raw_path: bytes) -> list[str]:
+    """The segments of a raw target's path, as the most forgiving server would read it: lower case, decoded as often as
+    it can be, without dots, parameters and what is empty. For rules that apply in doubt; never for what allows."""
+    path = raw_path.partition(b"?")[0]
+    for _ in range(_MAX_DECODINGS):
+        if b"%" not in path:
+            break
+        path = unquote_to_bytes(path)
+    decoded = "".join(char for char in path.decode("latin-1").lower() if char > " ").replace("\\", "/")
+    segments: list[str] = []
+    for segment in decoded.split("/"):
+        name = segment.partition(";")[0]
+        if name == "..":
+            del segments[-1:]
+        elif name not in {"", "."}:
+            segments.append(name)
+    return segments

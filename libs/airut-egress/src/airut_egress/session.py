@@ -2,17 +2,15 @@
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
-from airut_common.config.models import MaskedCredential
 from airut_common.contracts.v1 import EgressEvent, EgressTag, utc_now
-from airut_common.secrets import Secret
 
 from .budget import Sent, UploadLimits
-from .credentials import MaskedEntry, surrogate, unusable
 from .dns import SyntheticNames
+from .entries import Credential, Entries, Surrogates
 from .events import EventSink
 from .policy import Policy
 from .scrub import Needle, needles_of
@@ -22,20 +20,6 @@ _MAX_TEXT = 2048
 _MAX_KNOWN_HOSTS = 1024
 _MAX_STRIPPED = 16
 _MAX_NAME = 64
-
-
-class UnusableCredential(ValueError):
-    """A credential that could never be put in under the session's policy; one sentence for each."""
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """A masked credential with its value."""
-
-    name: str
-    """Also the environment variable that holds the surrogate."""
-    config: MaskedCredential
-    value: Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +60,7 @@ class Session:
 
     config: SessionConfig
     policy: Policy
-    entries: tuple[MaskedEntry, ...]
+    entries: Entries
     environment: dict[str, str]
     sink: EventSink = field(repr=False)
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
@@ -96,7 +80,7 @@ class Session:
     _sequence: int = 0
     _needles: dict[str, tuple[Needle, ...]] = field(default_factory=dict, repr=False)
 
-    def replace(self, config: SessionConfig, policy: Policy, entries: tuple[MaskedEntry, ...]) -> None:
+    def replace(self, config: SessionConfig, policy: Policy, entries: Entries) -> None:
         """Work by another policy or other credentials from now on."""
         self.config, self.policy, self.entries = config, policy, entries
         self.generation += 1
@@ -109,11 +93,17 @@ class Session:
         if found is None:
             if len(self._needles) >= _MAX_KNOWN_HOSTS:
                 self._needles.clear()
-            found = needles_of(entry.swap for entry in self.entries if entry.covers(host))
+            found = needles_of(self.entries.swaps(host))
             self._needles[host] = found
         return found
 
-    def replace_credentials(self, credentials: Sequence[Credential], installation_key: bytes) -> None:
+    async def get_tokens(self, host: str) -> None:
+        """Get the tokens of the moment of the GitHub Apps whose tokens may go to a canonical host."""
+        for app in self.entries.apps:
+            if app.covers(host) and await app.refresh():
+                self._needles.clear()
+
+    def replace_credentials(self, credentials: Sequence[Credential], surrogates: Surrogates) -> None:
         """Put other values behind the surrogates that the sandbox holds.
 
         Raises:
@@ -122,11 +112,7 @@ class Session:
         config = replace(self.config, credentials=tuple(credentials))
         if config.credentials == self.config.credentials:
             return
-        entries = _entries(config, installation_key, self.environment)
-        given = {entry.name for entry in entries}
-        # Without a scope a surrogate is still known, and refused wherever it stands.
-        revoked = tuple(replace(entry, scopes=()) for entry in self.entries if entry.name not in given)
-        self.replace(config, self.policy, entries + revoked)
+        self.replace(config, self.policy, Entries.build(credentials, surrogates).revoking(self.entries))
 
     def may_send(self, host: str, size: int) -> bool:
         """Whether so many more bytes may go to a canonical host (field notes 22)."""
@@ -193,42 +179,3 @@ class Session:
         )
         self._sequence += 1
         self.sink.record(event)
-
-
-def build_entries(
-    config: SessionConfig, policy: Policy, installation_key: bytes, held: Mapping[str, str]
-) -> tuple[MaskedEntry, ...]:
-    """The session's credentials, ready to be applied. `held`: surrogates that the sandbox has already.
-
-    Raises:
-        airut_egress.credentials.BadCredential: one cannot be masked.
-        UnusableCredential: one could never be used, so that the sandbox would run without it (field notes 27).
-    """
-    entries = tuple(
-        MaskedEntry.build(
-            credential.name,
-            credential.config,
-            credential.value,
-            held.get(credential.name)
-            or surrogate(installation_key, config.sandbox, credential.name, credential.value.reveal()),
-        )
-        for credential in config.credentials
-    )
-    if problems := unusable(policy, entries):
-        raise UnusableCredential("; ".join(problems))
-    return entries
-
-
-def _entries(
-    config: SessionConfig, installation_key: bytes, held: Mapping[str, str]
-) -> tuple[MaskedEntry, ...]:
-    def stand_in(credential: Credential) -> str:
-        value = credential.value.reveal()
-        return held.get(credential.name) or surrogate(
-            installation_key, config.sandbox, credential.name, value
-        )
-
-    return tuple(
-        MaskedEntry.build(credential.name, credential.config, credential.value, stand_in(credential))
-        for credential in config.credentials
-    )

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from airut_common.config.models import EgressConfig, MaskedCredential
+from airut_common.config.credentials import CredentialConfig
+from airut_common.config.models import EgressConfig
 from airut_common.config.yamlfile import ConfigError
 from airut_common.contracts.v1 import OpenSession, SessionClosed, SessionOpened
 from airut_common.secrets import Secret
@@ -17,12 +18,13 @@ from .attach_socket import AttachRefused, serve_attach_socket
 from .credentials import BadCredential
 from .destination import DestinationLookup, original_destination
 from .engine import Engine, EngineSettings, UnknownToken
+from .entries import Credential, UnusableCredential
 from .events import EventSink
 from .inhabitants import inhabited_namespaces, namespace_of
-from .session import Credential, Session, SessionConfig, UnusableCredential
+from .session import Session, SessionConfig
 
-Credentials = Mapping[str, tuple[MaskedCredential, Secret]]
-"""Name to rule and value."""
+Credentials = Mapping[str, tuple[CredentialConfig, Mapping[str, Secret]]]
+"""Name to rule and values, by the names of the secrets."""
 
 INVALID_POLICY: Final = "invalid_policy"
 UNUSABLE_CREDENTIAL: Final = "unusable_credential"
@@ -176,4 +178,4 @@ def engine_settings(egress: EgressConfig) -> EngineSettings:
 
 
 def _listed(credentials: Credentials) -> tuple[Credential, ...]:
-    return tuple(Credential(name, config, value) for name, (config, value) in credentials.items())
+    return tuple(Credential(name, config, values) for name, (config, values) in credentials.items())

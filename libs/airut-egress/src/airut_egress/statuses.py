@@ -3,7 +3,7 @@
 from typing import Final
 
 #: Obstacles that say something about the upstream and not about the rules (RFC 9110 §15.6.3).
-_BAD_GATEWAY: Final = frozenset({"upstream-unknown", "upstream-unreachable", "upstream-tls"})
+_BAD_GATEWAY: Final = frozenset({"upstream-unknown", "upstream-unreachable", "upstream-tls", "token"})
 _MISDIRECTED: Final = frozenset({"mismatch"})
 _TOO_LARGE: Final = frozenset({"too-large", "budget"})
 

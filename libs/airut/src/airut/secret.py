@@ -34,8 +34,9 @@ def secret_places(config: InstallationConfig) -> Iterator[SecretPlace]:
             yield SecretPlace(
                 "orchestrator", repo, settings.git.token_secret, f"repos.{repo}.git.token_secret"
             )
-        for name in settings.credentials:
-            yield SecretPlace("egress-proxy", repo, name, f"repos.{repo}.credentials.{name}")
+        for name, credential in settings.credentials.items():
+            for part in credential.secret_names(name):
+                yield SecretPlace("egress-proxy", repo, part, f"repos.{repo}.credentials.{name}")
 
 
 def find_places(config: InstallationConfig, name: str, repo: str | None) -> list[SecretPlace]:

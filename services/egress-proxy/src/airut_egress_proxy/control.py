@@ -6,12 +6,13 @@ from typing import Final
 import structlog
 
 from airut_common.bus.answers import Endpoint
-from airut_common.config.models import MaskedCredential, RepoConfig
+from airut_common.config.credentials import CredentialConfig
+from airut_common.config.models import RepoConfig
 from airut_common.contracts.v1 import CloseSession, OpenSession, Refused, SessionClosed, SessionOpened
 from airut_common.contracts.v1.subjects import egress_service
 from airut_common.secrets import Secret
 from airut_egress.credentials import BadCredential
-from airut_egress.sessions import SandboxNetworks, SessionRefused
+from airut_egress.sessions import Credentials, SandboxNetworks, SessionRefused
 
 UNKNOWN_REPO: Final = "unknown_repo"
 MISSING_SECRET: Final = "missing_secret"  # noqa: S105 (a code, not a secret)
@@ -38,7 +39,7 @@ class Control:
         }
 
     async def open(self, request: OpenSession) -> SessionOpened | Refused:
-        """Open a session with the masked credentials of its repository."""
+        """Open a session with the credentials of its repository."""
         repo = self._repos().get(request.repo)
         if repo is None:
             return Refused(code=UNKNOWN_REPO, text=f"no repository {request.repo} is configured")
@@ -72,17 +73,16 @@ class Control:
             except BadCredential as error:
                 log.error("credential_not_replaced", sandbox=sandbox, reason=str(error))
 
-    def _credentials(
-        self, repo_id: str, repo: RepoConfig
-    ) -> tuple[dict[str, tuple[MaskedCredential, Secret]], list[str]]:
-        held: dict[str, tuple[MaskedCredential, Secret]] = {}
+    def _credentials(self, repo_id: str, repo: RepoConfig) -> tuple[Credentials, list[str]]:
+        """Those whose secrets are all set, and the names of the secrets that are not."""
+        held: dict[str, tuple[CredentialConfig, dict[str, Secret]]] = {}
         missing: list[str] = []
         for name, rule in repo.credentials.items():
-            value = self._secret(repo_id, name)
-            if value is None:
-                missing.append(name)
-            else:
-                held[name] = (rule, value)
+            found = {part: self._secret(repo_id, part) for part in rule.secret_names(name)}
+            values = {part: value for part, value in found.items() if value is not None}
+            if len(values) == len(found):
+                held[name] = (rule, values)
+            missing += [part for part in found if part not in values]
         return held, missing
 
 

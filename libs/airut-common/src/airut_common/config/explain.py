@@ -35,6 +35,9 @@ _EXPECTED: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "string_too_long": lambda c: f"may have {c['max_length']} characters at most",
     "string_pattern_mismatch": lambda c: f"must {PATTERN_WORDS.get(c['pattern'], 'match ' + c['pattern'])}",
     "literal_error": lambda c: f"must be {c['expected']}",
+    "union_tag_invalid": lambda c: (
+        f"has an unknown type; known here: {c['expected_tags'].replace(chr(39), '')}"
+    ),
     "greater_than": lambda c: f"must be more than {c['gt']:g}",
     "greater_than_equal": lambda c: f"must be {c['ge']:g} or more",
     "less_than": lambda c: f"must be less than {c['lt']:g}",

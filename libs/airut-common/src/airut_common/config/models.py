@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
+from airut_common.config.base import HostPatternText, SecretName, StrictModel
+from airut_common.config.credentials import CredentialConfig, SigningCredential
 from airut_common.contracts.v1 import REPO_ID_PATTERN, RepoId
-
-SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
-"""Secrets and credentials are named like the environment variables they become."""
 
 Endpoint = Annotated[str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$")]
 """`host:port`; port 0 takes a free one, which `airut status` shows."""
@@ -18,24 +17,19 @@ MailAddress = Annotated[str, StringConstraints(pattern=r"^[^@\s<>\"]+@[^@\s<>\"*
 SenderPattern = Annotated[str, StringConstraints(pattern=r"^([^@\s<>\"*]+|\*)@[^@\s<>\"*]+$", to_lower=True)]
 """An exact address, or `*@domain` for everybody of exactly that domain."""
 
-HostPatternText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9*?._-]{1,253}$")]
-"""A host name, perhaps with `*` and `?`."""
-
 PATTERN_WORDS: Mapping[str, str] = {
     r"^[A-Z][A-Z0-9_]{0,63}$": "be written like an environment variable: capitals, digits and underscores",
     r"^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$": "be `host:port`, such as 127.0.0.1:2525",
     r"^[^@\s<>\"]+@[^@\s<>\"*]+$": "be a mail address, such as demo@airut.example",
     r"^([^@\s<>\"*]+|\*)@[^@\s<>\"*]+$": "be a mail address, or `*@domain` for everybody of a domain",
     r"^[A-Za-z0-9*?._-]{1,253}$": "be a host name, or a pattern such as '*.example.org'",
+    r"^[A-Za-z0-9._-]{1,100}$": "be the name of a repository, without its owner",
+    r"^[a-z_]{1,64}$": "be the name of a permission, such as pull_requests",
+    r"^[A-Za-z0-9.]{1,64}$": "be a number, or a client id in quotes",
+    r"^https://[^\s?#@]+$": "be an https URL, without a user, a query or a fragment",
     rf"^{REPO_ID_PATTERN}$": "be lower-case letters, digits and dashes, at most 40, beginning with a letter or digit",
 }
 """What each pattern asks for, for the person who did not meet it."""
-
-
-class StrictModel(BaseModel):
-    """A frozen value in which every key is known and nothing is coerced."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class TlsFiles(StrictModel):
@@ -145,17 +139,6 @@ class GitConfig(StrictModel):
     ca_file: Path | None = None
 
 
-class MaskedCredential(StrictModel):
-    """A value that the egress-proxy puts in place of its surrogate."""
-
-    type: Literal["masked"] = "masked"
-    scopes: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Host patterns where it may go."""
-    headers: Annotated[tuple[str, ...], Field(min_length=1)] = ("authorization",)
-    """Header name patterns; exact names are credential headers, globs only scan."""
-    allow_foreign_credentials: bool = False
-
-
 class RetentionConfig(StrictModel):
     """How long what nobody uses any more is kept."""
 
@@ -185,7 +168,7 @@ class RepoConfig(StrictModel):
     address: MailAddress
     senders: Annotated[tuple[SenderPattern, ...], Field(min_length=1)]
     git: GitConfig
-    credentials: dict[SecretName, MaskedCredential] = Field(default_factory=dict)
+    credentials: dict[SecretName, CredentialConfig] = Field(default_factory=dict)
     environment: dict[str, str] = Field(default_factory=dict)
     agent: AgentConfig = AgentConfig()
     limits: LimitsConfig = LimitsConfig()
@@ -195,6 +178,16 @@ class RepoConfig(StrictModel):
         name = self.git.push_credential
         if name is not None and name not in self.credentials:
             raise ValueError(f"git.push_credential names {name}, which is not in credentials")
+        if name is not None and isinstance(self.credentials[name], SigningCredential):
+            raise ValueError(f"git.push_credential names {name}, which signs requests and is no password")
+        return self
+
+    @model_validator(mode="after")
+    def _names_are_told_apart(self) -> Self:
+        names = [each for name, config in self.credentials.items() for each in config.secret_names(name)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"credentials use the name {twice[0]} more than once; give each secret its own")
         return self
 
 

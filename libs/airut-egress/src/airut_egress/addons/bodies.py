@@ -2,6 +2,8 @@
 
 from mitmproxy.http import HTTPFlow, Request
 
+from airut_egress.addons.outgoing import write_head
+from airut_egress.carry import sendable
 from airut_egress.exchange import Exchange
 from airut_egress.inspection import Denied, Inspection
 from airut_egress.interception.port import ClientPort, check_rules, deny, exchange_of
@@ -33,6 +35,9 @@ class Bodies:
     def _inspect(self, request: Request, exchange: Exchange, inspection: Inspection) -> None:
         check_rules(self._port)
         body = inspection.judge(request.raw_content or b"")
+        if exchange.signature is not None:
+            signed = exchange.signature.resigned
+            write_head(request, self._port.host, sendable(signed.headers), signed.target)
         if request.headers.pop("transfer-encoding", None) is not None or body:
             request.headers["content-length"] = str(len(body))
         request.raw_content = body

@@ -1,19 +1,20 @@
 """The judgement, made on the headers alone: nothing of a denied request is read further or goes anywhere."""
 
-from mitmproxy.http import Headers, HTTPFlow, Request
+from datetime import UTC, datetime
+
+from mitmproxy.http import HTTPFlow, Request
 
 from airut_egress.addons.filters import inspection_for
-from airut_egress.addons.outgoing import outgoing_headers, upgrade_problem
-from airut_egress.credentials import substitute
+from airut_egress.addons.outgoing import outgoing_headers, upgrade_problem, write_head
+from airut_egress.carry import Carried, Outgoing, carry
 from airut_egress.exchange import Exchange
-from airut_egress.inspection import Denied
+from airut_egress.inspection import Denied, Inspection
 from airut_egress.interception.authority_form import read_authority
-from airut_egress.interception.port import ClientPort, check_rules, deny, problem_of, set_exchange
+from airut_egress.interception.port import HTTPS_PORT, ClientPort, check_rules, deny, problem_of, set_exchange
 from airut_egress.names import AddressLiteral, BadName
 from airut_egress.policy import RequestFacts, decide, strip_overrides
-from airut_egress.scrub import acceptable_codings
-
-MAX_HEADERS_BYTES = 64 * 1024
+from airut_egress.signing import SignatureFilter
+from airut_egress.swap import Refused
 
 
 class Judge:
@@ -68,19 +69,42 @@ class Judge:
             raise Denied(decision.obstacle, decision.reason if decision.obstacle == "ambiguous-path" else "")
         exchange.inspection = inspection_for(facts, decision, headers, exchange, port.session.policy)
         kept, _ = strip_overrides(outgoing_headers(headers, websocket=exchange.websocket), decision)
-        put = substitute(
-            kept,
-            port.host,
+        carried = self._carry(request, kept)
+        self._spend(exchange, request)
+        exchange.rule, exchange.credentials, exchange.stripped = decision.rule, carried.used, carried.stripped
+        self._hold_body(exchange, carried)
+        write_head(request, port.host, carried.headers, carried.target)
+
+    def _carry(self, request: Request, headers: list[tuple[bytes, bytes]]) -> Carried:
+        port = self._port
+        tls = port.port == HTTPS_PORT
+        if tls and (problem := port.session.entries.missing_token(port.host)):
+            raise Denied("token", problem)
+        outgoing = Outgoing(
+            method=request.method,
+            host=port.host,
             target=request.data.path,
-            tls=port.port == 443,
-            credentials=port.session.entries,
+            headers=headers,
+            tls=tls,
+            http2=request.is_http2,
+            scrubbed=bool(port.session.needles_for(port.host)),
         )
-        if put.refusal is not None:
-            raise Denied("credential", put.refusal)
-        self._spend(exchange, flow.request)
-        exchange.rule, exchange.credentials, exchange.stripped = decision.rule, put.used, put.stripped
-        answerable = acceptable_codings(put.headers) if port.session.needles_for(port.host) else put.headers
-        self._rewrite(flow, answerable, put.target)
+        try:
+            return carry(outgoing, port.session.entries, now=datetime.now(UTC))
+        except Refused as refusal:
+            raise Denied("credential", str(refusal)) from None
+
+    def _hold_body(self, exchange: Exchange, carried: Carried) -> None:
+        """Hold the body to what was signed."""
+        exchange.gate = carried.gate
+        if carried.gate is None and carried.waiting is None:
+            return
+        if exchange.inspection is not None:
+            # It would be written anew, and no longer be what was signed.
+            raise Denied("credential", "a request whose body is inspected cannot be signed")
+        if carried.waiting is not None:
+            exchange.signature = SignatureFilter(carried.waiting)
+            exchange.inspection = Inspection((exchange.signature,))
 
     def _spend(self, exchange: Exchange, request: Request) -> None:
         """Count the head, and refuse a body that is known to be too much before the upstream hears of it."""
@@ -112,18 +136,6 @@ class Judge:
                 raise Denied("mismatch", "the name in the request is not the name that was connected to")
             if number not in {None, self._port.port}:
                 raise Denied("mismatch", "the port in the request is not the port that was connected to")
-
-    def _rewrite(self, flow: HTTPFlow, headers: list[tuple[bytes, bytes]], target: bytes) -> None:
-        """Make the request what goes out: origin form, one canonical name, the exact path that was judged."""
-        request, name = flow.request, self._port.host.encode("ascii")
-        request.data.host = self._port.host
-        if request.is_http2:
-            request.data.authority = name
-        else:
-            request.data.authority = b""
-            headers = [(b"Host", name), *headers]
-        request.headers = Headers(headers)
-        request.data.path = target
 
 
 def _asked_host(flow: HTTPFlow) -> str:

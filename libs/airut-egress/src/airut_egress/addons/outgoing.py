@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from mitmproxy.http import Headers, Request
+
 from airut_egress.interception.head import MAX_HEADERS
 
 Header = tuple[bytes, bytes]
@@ -70,3 +72,16 @@ def outgoing_headers(headers: Sequence[Header], *, websocket: bool) -> list[Head
     if any(name.lower() == b"te" and value.strip().lower() == b"trailers" for name, value in headers):
         kept.append((b"te", b"trailers"))
     return kept
+
+
+def write_head(request: Request, host: str, headers: Sequence[Header], target: bytes) -> None:
+    """Make a request what goes out: origin form, one canonical name, the exact path that was judged."""
+    name = host.encode("ascii")
+    request.data.host = host
+    if request.is_http2:
+        request.data.authority = name
+        request.headers = Headers(headers)
+    else:
+        request.data.authority = b""
+        request.headers = Headers([(b"Host", name), *headers])
+    request.data.path = target

@@ -13,7 +13,7 @@ import structlog
 from mitmproxy.connection import ConnectionState, Server
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import Layer
-from mitmproxy.proxy.layers.http._hooks import HttpRequestHook
+from mitmproxy.proxy.layers.http._hooks import HttpRequestHeadersHook, HttpRequestHook
 from mitmproxy.proxy.server import ConnectionIO, LiveConnectionHandler
 
 from airut_egress.addons import Bodies, Judge, Tls, Transit
@@ -27,12 +27,10 @@ from airut_egress.upstream_tls import UpstreamTls
 from .backpressure import Backpressure, PacedReader
 from .http_layer import DialFailure, EgressHttpLayer
 from .options import MODE, OPTIONS
-from .port import exchange_of
+from .port import HTTPS_PORT, exchange_of
 from .tls_layer import SandboxTlsLayer
 from .upstream import DialFailed, dial
 
-HTTP_PORT: Final = 80
-HTTPS_PORT: Final = 443
 #: Who connects and then says nothing, or says it very slowly, makes room for others (field notes 35).
 _FIRST_REQUEST_SECONDS: Final = 30.0
 _UPSTREAM_TLS_SECONDS: Final = 15.0
@@ -204,6 +202,8 @@ class SandboxConnection(LiveConnectionHandler):
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
         """As `run_hook`, for those that take their time."""
+        if isinstance(hook, HttpRequestHeadersHook) and self.port == HTTPS_PORT:
+            await self.session.get_tokens(self.host)
         if isinstance(hook, HttpRequestHook):
             inspection = exchange_of(hook.flow).inspection
             if inspection is not None:

@@ -10,6 +10,9 @@ from airut_egress.inspection import Denied
 from airut_egress.session import Session
 from airut_egress.statuses import status_for
 
+HTTP_PORT: Final = 80
+HTTPS_PORT: Final = 443
+
 _EXCHANGE: Final = "airut.exchange"
 _PROBLEM: Final = "airut.problem"
 _DETAIL: Final = "airut.detail"

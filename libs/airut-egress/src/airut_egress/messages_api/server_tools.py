@@ -8,10 +8,11 @@ or sent by a URL, what its own network refuses.
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import urlsplit
 
 from airut_egress import strict_json
 from airut_egress.names import BadName, canonical_host
+from airut_egress.paths import lenient_segments
 from airut_egress.policy import Policy
 from airut_egress.policy.model import Rule
 
@@ -34,7 +35,6 @@ _DOT_SEGMENT: Final = re.compile(r"/\.{1,2}(?:/|\Z)")
 _BAD_IN_URL: Final = re.compile(r"[\x00-\x20\x7f\\]|\s")
 #: Services in which agents of Anthropic's run, in environments with networks of their own.
 _OTHER_AGENTS: Final = frozenset({"agents", "sessions", "environments", "deployments", "tunnels", "vaults"})
-_MAX_DECODINGS: Final = 8
 _MAX_DEPTH: Final = 200
 
 
@@ -44,30 +44,12 @@ class Refused(Exception):
 
 def applies_to(host: str, raw_path: bytes) -> bool:
     """Whether a request, by its canonical host and raw target, may be one of the Messages API. In doubt it is."""
-    return host == HOST and f"/{'/'.join(_segments(raw_path))}".startswith(_PATH)
+    return host == HOST and f"/{'/'.join(lenient_segments(raw_path))}".startswith(_PATH)
 
 
 def starts_agents(host: str, raw_path: bytes) -> bool:
     """Whether a request, by its canonical host and raw target, may be for agents that run on Anthropic's side."""
-    return host == HOST and not _OTHER_AGENTS.isdisjoint(_segments(raw_path)[:2])
-
-
-def _segments(raw_path: bytes) -> list[str]:
-    """The path as the most forgiving server would read it."""
-    path = raw_path.partition(b"?")[0]
-    for _ in range(_MAX_DECODINGS):
-        if b"%" not in path:
-            break
-        path = unquote_to_bytes(path)
-    decoded = "".join(char for char in path.decode("latin-1").lower() if char > " ").replace("\\", "/")
-    segments: list[str] = []
-    for segment in decoded.split("/"):
-        name = segment.partition(";")[0]
-        if name == "..":
-            del segments[-1:]
-        elif name not in {"", "."}:
-            segments.append(name)
-    return segments
+    return host == HOST and not _OTHER_AGENTS.isdisjoint(lenient_segments(raw_path)[:2])
 
 
 def trim(body: bytes, policy: Policy) -> bytes:

@@ -27,7 +27,7 @@ from graphql import (
 )
 from graphql.language import Lexer
 
-from .graphql_request import Refused, check_head, read_body
+from .graphql_request import GraphqlRequest, Refused, check_head, read_body
 from .patterns import BadPattern
 
 _MAX_DOCUMENT: Final = 128 * 1024
@@ -94,10 +94,14 @@ def judge(
     Header values are those of the only header of that name, "" when there is none.
     """
     try:
-        check_head(method, raw_target, content_type, content_encoding)
-        request = read_body(body)
-        spelled = replace(request, query=_respelled(request.query))
-        fields = _top_fields(_parsed(spelled.query), spelled.operation_name)
+        spelled, document = read_request(
+            method=method,
+            raw_target=raw_target,
+            content_type=content_type,
+            content_encoding=content_encoding,
+            body=body,
+        )
+        fields = _top_fields(document, spelled.operation_name)
         obstacles = [_obstacle(rule, fields) for rule in rules]
         if None not in obstacles:
             return _denied(next(filter(None, obstacles), "no rule allows GraphQL requests here"))
@@ -107,6 +111,20 @@ def judge(
         return _denied(str(refusal))
     except Exception:  # noqa: BLE001  whatever a hostile request makes a parser trip over is denied
         return _denied("the GraphQL request could not be judged")
+
+
+def read_request(
+    *, method: str, raw_target: bytes, content_type: str, content_encoding: str, body: bytes
+) -> tuple[GraphqlRequest, DocumentNode]:
+    """A request as it will be sent, and its document.
+
+    Raises:
+        Refused: it cannot be read in one way only.
+    """
+    check_head(method, raw_target, content_type, content_encoding)
+    request = read_body(body)
+    spelled = replace(request, query=_respelled(request.query))
+    return spelled, _parsed(spelled.query)
 
 
 def _denied(reason: str) -> Verdict:

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from airut_common.config.models import StrictModel
+from airut_common.config.base import StrictModel
 from airut_common.config.yamlfile import load_yaml_model
 from airut_egress.paths import DecodedPath
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from airut_common.config.models import MaskedCredential
+from airut_common.config.credentials import MaskedCredential
 from airut_common.contracts.v1 import EgressEvent, new_id
 from airut_common.secrets import Secret
 from airut_egress.destination import SocketLike
 from airut_egress.engine import Engine, EngineSettings, Opened
-from airut_egress.session import Credential, Session, SessionConfig
+from airut_egress.entries import Credential
+from airut_egress.session import Session, SessionConfig
 
 ALLOW_ALL = "domains: ['api.example.test', '*.allowed.test']\n"
 WAIT_SECONDS = 10.0
@@ -56,7 +57,7 @@ class Recorder:
 def bearer_credential(value: str = "sk-ant-real0123456789abcdefREAL", **config: Any) -> Credential:
     """A masked key for api.example.test."""
     config = {"scopes": ("api.example.test",)} | config
-    return Credential("API_KEY", MaskedCredential(**config), Secret(value))
+    return Credential("API_KEY", MaskedCredential(**config), {"API_KEY": Secret(value)})
 
 
 class Sandbox:

@@ -1,0 +1,17 @@
+"""What every part of `airut.yaml` is made of."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
+"""Secrets and credentials are named like the environment variables they become."""
+
+HostPatternText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9*?._-]{1,253}$")]
+"""A host name, perhaps with `*` and `?`."""
+
+
+class StrictModel(BaseModel):
+    """A frozen value in which every key is known and nothing is coerced."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
