@@ -132,8 +132,7 @@ class Entries:
         """
         parts = {entry.name for entry in self.signing}
         whole = [entry for entry in self.masked if entry.exact or entry.globs or entry.name in parts]
-        templates = [app.template for app in self.apps]
-        if problems := unusable(policy, [*whole, *templates]):
+        if problems := unusable(policy, [*whole, *(app.entry for app in self.apps)]):
             raise UnusableCredential("; ".join(problems))
 
 

@@ -212,3 +212,10 @@ async def test_another_key_makes_another_token_behind_the_same_surrogate(
     assert [seen.header("authorization") for seen in github.others] == [
         f"token {token}" for token in github.minted
     ]
+
+
+async def test_no_other_account_goes_along_before_there_is_a_token(world: World, origin: Origin) -> None:
+    sandbox = await world.sandbox(credentials=[app(scopes=("plain.allowed.test",))])
+    foreign = "Authorization: Bearer ghp_theAgentsOwnTokenFromElsewhere0000\r\n"
+    assert (await request(sandbox, name="plain.allowed.test", port=80, headers=foreign)).status == 200
+    assert origin.seen[0].header("authorization") is None

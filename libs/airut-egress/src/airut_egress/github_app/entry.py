@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 import httpx
@@ -52,10 +51,9 @@ class AppEntry:
         self._tokens = tokens
         self._stand_in = stand_in
         self._same_shape = same_shape
-        self.template = MaskedEntry.build(name, config, Secret(same_shape(stand_in)), stand_in)
-        """The rule with a value that is none; only its scopes and headers mean something."""
-        self.entry = replace(self.template, scopes=())
-        """As it is applied. Until there is a token it has no scope, so that it is refused everywhere."""
+        self._template = MaskedEntry.build(name, config, Secret(same_shape(stand_in)), stand_in)
+        self.entry = self._template
+        """As it is applied. Without a token its value is one that nobody knows; no request gets that far."""
         self.token: InstallationToken | None = None
         self.problem = ""
         """Why there is no token, for people."""
@@ -64,7 +62,7 @@ class AppEntry:
 
     def covers(self, host: str) -> bool:
         """Whether tokens may go to a canonical host."""
-        return self.template.covers(host)
+        return self._template.covers(host)
 
     def judges(self, host: str, raw_path: bytes) -> bool:
         """Whether a request, by its canonical host and raw target, may be one of GitHub's GraphQL API. In doubt it
@@ -77,7 +75,7 @@ class AppEntry:
             token = await self._tokens.current()
         except TokenUnavailable as problem:
             self.token, self.problem = None, str(problem)
-            self.entry = replace(self.template, scopes=())
+            self.entry = self._template
             return False
         if token is self.token:
             return False
