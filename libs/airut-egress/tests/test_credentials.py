@@ -155,7 +155,7 @@ def test_a_surrogate_that_is_merely_quoted_is_inert(header: str, host: str) -> N
 def test_nothing_is_put_in_without_verified_tls(value: str) -> None:
     """Rows 28, 59."""
     result = send(f"Authorization: {value}", tls=False)
-    assert result.refusal == "credential GITHUB_TOKEN goes only over https to port 443"
+    assert result.refusal == "credential GITHUB_TOKEN goes only over https"
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_the_table_of_signatures(
     now = datetime.now(UTC)
     signed = sign(pair, "GET", f"https://{host}/key", service=service, region=region, at=now)
     headers = [header for header in signed.headers if header[0] != b"Host"]
-    request = Outgoing("GET", host, b"/key", headers, tls=True, http2=False, scrubbed=False)
+    request = Outgoing("GET", host, host, b"/key", headers, tls=True, http2=False, scrubbed=False)
     try:
         carried = carry(request, entries, now=now)
     except Refused:

@@ -24,12 +24,14 @@ class Outgoing:
     method: str
     host: str
     """Canonical, of the upstream."""
+    authority: str
+    """The same with its port, where that does not go without saying."""
     target: bytes
     """Raw, in origin form."""
     headers: Sequence[Header]
     """Without connection-specific ones and without a host."""
     tls: bool
-    """Whether the upstream leg is verified TLS to port 443; nothing is put in otherwise."""
+    """Whether the upstream leg is verified TLS; nothing is put in otherwise."""
     http2: bool
     """Whether the client speaks HTTP/2, where `:authority` may be signed."""
     scrubbed: bool
@@ -81,18 +83,18 @@ def _substitute(request: Outgoing, headers: Sequence[Header], target: bytes, ent
 
 def _carry_signed(request: Outgoing, entries: Entries, signer: SigningEntry, now: datetime) -> Carried:
     if not request.tls:
-        raise Refused(f"credential {signer.name} goes only over https to port 443")
+        raise Refused(f"credential {signer.name} goes only over https")
     own = [header for header in request.headers if header[0].lower() in SIGNATURE_HEADERS]
     others = [header for header in request.headers if header[0].lower() not in SIGNATURE_HEADERS]
     put = _substitute(request, others, _without_signature(request.target), entries)
     # What was taken out of the query was signed as well.
     if any(name.startswith("?") for name in put.stripped):
         raise Refused("a signed request carries another credential in its query")
-    named = [(_AUTHORITY, request.host.encode("ascii"))] if request.http2 else []
+    named = [(_AUTHORITY, request.authority.encode("ascii"))] if request.http2 else []
     signed = SignedRequest(
         entry=signer,
         method=request.method,
-        host=request.host,
+        host=request.authority,
         target=request.target,
         headers=[*named, *put.headers, *own],
         now=now,

@@ -1,7 +1,7 @@
 """Masked credentials: the one place where a real value takes its surrogate's place.
 
 A surrogate is worth nothing: it is replaced only in the headers its rule names, for the hosts its rule names,
-on verified TLS to port 443. Everything here is pure; a request goes on only when `Substitution.refusal` is None.
+on verified TLS. Everything here is pure; a request goes on only when `Substitution.refusal` is None.
 """
 
 import fnmatch
@@ -131,7 +131,7 @@ def substitute(
         headers: as received, without pseudo-headers' values being touched.
         host: canonical name of the upstream.
         target: the raw origin-form request target.
-        tls: whether the upstream leg is verified TLS to port 443; nothing is put in otherwise.
+        tls: whether the upstream leg is verified TLS; nothing is put in otherwise.
         credentials: all of the session's, in scope or not.
     """
     request = _Request(host, tls=tls, credentials=credentials)
@@ -224,7 +224,7 @@ class _Request:
         if not entry.names(key):
             raise Refused(f"credential {entry.name} is not for the header {key}")
         if not self._tls:
-            raise Refused(f"credential {entry.name} goes only over https to port 443")
+            raise Refused(f"credential {entry.name} goes only over https")
 
     def _collapse(self, key: str) -> None:
         """Drop what stands under this name without a surrogate: of duplicates, the one replaced is sent."""

@@ -17,6 +17,7 @@ from .github_app import Installations
 from .interception.handler import Means
 from .listener import SandboxListener
 from .policy import parse_policy
+from .ports import STANDARD_PORTS, Scheme
 from .resolver import Resolver
 from .session import Session, SessionConfig, Totals
 from .upstream_tls import UpstreamTls
@@ -34,6 +35,8 @@ class EngineSettings:
     connect_to: Mapping[str, str] = field(default_factory=dict)
     ca_file: Path | None = None
     """Authorities to trust besides the system's."""
+    ports: Mapping[int, Scheme] = field(default_factory=dict)
+    """Ports to open besides 80 and 443."""
     upload_limits: Mapping[str, int] = field(default_factory=dict)
     """Host pattern to the bytes that one sandbox may send to the hosts that fit."""
     max_connections: int = 256
@@ -213,4 +216,5 @@ class Engine:
                 allow_networks=settings.allow_networks,
                 connect_to=settings.connect_to,
             ),
+            ports={**settings.ports, **STANDARD_PORTS},
         )

@@ -12,7 +12,6 @@ import structlog
 from . import dns
 from .destination import DestinationLookup, original_destination_6
 from .interception.handler import Means, SandboxConnection
-from .interception.port import HTTP_PORT, HTTPS_PORT
 from .session import Decided, Session
 
 _READ_LIMIT: Final = 64 * 1024
@@ -94,7 +93,7 @@ class SandboxListener:
             obstacle = "policy-changed"
         elif len(self._session.connections) >= self._max_connections:
             obstacle = "connections"
-        elif destination[1] not in {HTTP_PORT, HTTPS_PORT}:
+        elif destination[1] not in self._means.ports:
             obstacle = "port"
         if obstacle:
             self._reset(writer, destination, obstacle)

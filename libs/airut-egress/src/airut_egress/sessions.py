@@ -173,6 +173,7 @@ def engine_settings(egress: EgressConfig) -> EngineSettings:
         allow_networks=egress.allow_networks,
         connect_to=egress.connect_to,
         ca_file=egress.ca_file,
+        ports=egress.ports,
         upload_limits=egress.upload_limits,
     )
 

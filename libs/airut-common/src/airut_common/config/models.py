@@ -32,6 +32,9 @@ PATTERN_WORDS: Mapping[str, str] = {
 """What each pattern asks for, for the person who did not meet it."""
 
 
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
 class TlsFiles(StrictModel):
     """A certificate chain and its key, both PEM."""
 
@@ -109,6 +112,8 @@ class EgressConfig(StrictModel):
     """Name to `address:port` to dial instead, as `curl --connect-to`; TLS still proves the name."""
     ca_file: Path | None = None
     """Authorities to trust besides the system's."""
+    ports: dict[Port, Literal["http", "https"]] = Field(default_factory=dict)
+    """Ports that leave sandboxes besides 80 and 443, each for one scheme."""
     upload_limits: dict[HostPatternText, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     """Host pattern to the bytes that one task may send to the hosts that fit; what is not named has no limit."""
 

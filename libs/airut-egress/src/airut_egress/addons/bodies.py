@@ -37,7 +37,7 @@ class Bodies:
         body = inspection.judge(request.raw_content or b"")
         if exchange.signature is not None:
             signed = exchange.signature.resigned
-            write_head(request, self._port.host, sendable(signed.headers), signed.target)
+            write_head(request, self._port, sendable(signed.headers), signed.target)
         if request.headers.pop("transfer-encoding", None) is not None or body:
             request.headers["content-length"] = str(len(body))
         request.raw_content = body

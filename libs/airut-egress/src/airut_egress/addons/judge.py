@@ -10,9 +10,10 @@ from airut_egress.carry import Carried, Outgoing, carry
 from airut_egress.exchange import Exchange
 from airut_egress.inspection import Denied, Inspection
 from airut_egress.interception.authority_form import read_authority
-from airut_egress.interception.port import HTTPS_PORT, ClientPort, check_rules, deny, problem_of, set_exchange
+from airut_egress.interception.port import ClientPort, check_rules, deny, problem_of, set_exchange
 from airut_egress.names import AddressLiteral, BadName
 from airut_egress.policy import RequestFacts, decide, strip_overrides
+from airut_egress.ports import authority, default_port
 from airut_egress.signing import SignatureFilter
 from airut_egress.swap import Refused
 
@@ -42,7 +43,7 @@ class Judge:
         exchange = Exchange(
             session=port.session,
             method=request.data.method.decode("latin-1"),
-            scheme="https" if port.port == 443 else "http",
+            scheme=port.scheme,
             host=port.host or _asked_host(flow) or port.destination[0],
             port=port.port,
             path=request.data.path.partition(b"?")[0].decode("utf-8", "replace"),
@@ -64,7 +65,7 @@ class Judge:
         if problem is not None:
             raise Denied("protocol", problem)
         facts = RequestFacts(exchange.method, exchange.scheme, port.host, port.port, request.data.path)
-        decision = decide(facts, port.session.policy)
+        decision = decide(facts, port.session.policy, port.ports)
         if not decision.allow and not decision.graphql:
             raise Denied(decision.obstacle, decision.reason if decision.obstacle == "ambiguous-path" else "")
         exchange.inspection = inspection_for(facts, decision, headers, exchange, port.session.policy)
@@ -73,16 +74,17 @@ class Judge:
         self._spend(exchange, request)
         exchange.rule, exchange.credentials, exchange.stripped = decision.rule, carried.used, carried.stripped
         self._hold_body(exchange, carried)
-        write_head(request, port.host, carried.headers, carried.target)
+        write_head(request, port, carried.headers, carried.target)
 
     def _carry(self, request: Request, headers: list[tuple[bytes, bytes]]) -> Carried:
         port = self._port
-        tls = port.port == HTTPS_PORT
+        tls = port.scheme == "https"
         if tls and (problem := port.session.entries.missing_token(port.host)):
             raise Denied("token", problem)
         outgoing = Outgoing(
             method=request.method,
             host=port.host,
+            authority=authority(port.host, port.port, port.scheme),
             target=request.data.path,
             headers=headers,
             tls=tls,
@@ -134,7 +136,7 @@ class Judge:
                 if self._port.is_literal:
                     raise Denied("literal")
                 raise Denied("mismatch", "the name in the request is not the name that was connected to")
-            if number not in {None, self._port.port}:
+            if (number or default_port(self._port.scheme)) != self._port.port:
                 raise Denied("mismatch", "the port in the request is not the port that was connected to")
 
 

@@ -7,6 +7,8 @@ from typing import Final
 from mitmproxy.http import Headers, Request
 
 from airut_egress.interception.head import MAX_HEADERS
+from airut_egress.interception.port import ClientPort
+from airut_egress.ports import authority
 
 Header = tuple[bytes, bytes]
 
@@ -74,10 +76,10 @@ def outgoing_headers(headers: Sequence[Header], *, websocket: bool) -> list[Head
     return kept
 
 
-def write_head(request: Request, host: str, headers: Sequence[Header], target: bytes) -> None:
+def write_head(request: Request, port: ClientPort, headers: Sequence[Header], target: bytes) -> None:
     """Make a request what goes out: origin form, one canonical name, the exact path that was judged."""
-    name = host.encode("ascii")
-    request.data.host = host
+    name = authority(port.host, port.port, port.scheme).encode("ascii")
+    request.data.host = port.host
     if request.is_http2:
         request.data.authority = name
         request.headers = Headers(headers)

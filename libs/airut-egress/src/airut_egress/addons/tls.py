@@ -56,7 +56,7 @@ class Tls:
     def tls_start_server(self, data: TlsData) -> None:
         """Verify the upstream, and speak to it what the sandbox speaks to us."""
         server = data.conn
-        if not isinstance(server, Server) or server.address != (self._port.host, 443):
+        if not isinstance(server, Server) or server.address != (self._port.host, self._port.port):
             raise RuntimeError("an upstream that nobody asked for")
         http2 = data.context.client.alpn == b"h2"
         server.sni = self._port.host

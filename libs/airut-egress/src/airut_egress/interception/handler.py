@@ -4,7 +4,7 @@ import asyncio
 import collections
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any, Final, cast
@@ -20,6 +20,7 @@ from airut_egress.addons import Bodies, Judge, Tls, Transit
 from airut_egress.authority import Authority
 from airut_egress.dns import POOL
 from airut_egress.exchange import Exchange
+from airut_egress.ports import STANDARD_PORTS, Scheme
 from airut_egress.resolver import Resolver
 from airut_egress.session import Decided, Session
 from airut_egress.upstream_tls import UpstreamTls
@@ -27,7 +28,7 @@ from airut_egress.upstream_tls import UpstreamTls
 from .backpressure import Backpressure, PacedReader
 from .http_layer import DialFailure, EgressHttpLayer
 from .options import MODE, OPTIONS
-from .port import HTTPS_PORT, exchange_of
+from .port import exchange_of
 from .tls_layer import SandboxTlsLayer
 from .upstream import DialFailed, dial
 
@@ -60,6 +61,8 @@ class Means:
     authority: Authority
     upstream_tls: UpstreamTls
     resolver: Resolver
+    ports: Mapping[int, Scheme] = STANDARD_PORTS
+    """Those that leave a sandbox."""
 
 
 class SandboxConnection(LiveConnectionHandler):
@@ -82,6 +85,7 @@ class SandboxConnection(LiveConnectionHandler):
         self.exchanges: set[Exchange] = set()
         self.max_conns = collections.defaultdict(lambda: asyncio.Semaphore(_UPSTREAMS_PER_CLIENT))
         self._means = means
+        self.ports = means.ports
         self._writer = writer
         self._ended = False
         self._spoken = False
@@ -100,6 +104,11 @@ class SandboxConnection(LiveConnectionHandler):
         return self.destination[1]
 
     @property
+    def scheme(self) -> Scheme:
+        """What that port is for."""
+        return self.ports[self.port]
+
+    @property
     def is_literal(self) -> bool:
         """Whether the sandbox dialled an address that stands for no name."""
         return not self.host and not _in_pool(self.destination[0])
@@ -109,7 +118,7 @@ class SandboxConnection(LiveConnectionHandler):
         self._server = context.server
         # The address stays the name: mitmproxy keeps upstream connections by it (see `open_connection`).
         context.server.address = (self.host, self.port)
-        if self.port == HTTPS_PORT:
+        if self.scheme == "https":
             context.server.tls = True
             return SandboxTlsLayer(context, self)
         return EgressHttpLayer(context, self)
@@ -202,7 +211,7 @@ class SandboxConnection(LiveConnectionHandler):
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
         """As `run_hook`, for those that take their time."""
-        if isinstance(hook, HttpRequestHeadersHook) and self.port == HTTPS_PORT:
+        if isinstance(hook, HttpRequestHeadersHook) and self.scheme == "https":
             await self.session.get_tokens(self.host)
         if isinstance(hook, HttpRequestHook):
             inspection = exchange_of(hook.flow).inspection

@@ -1,5 +1,6 @@
 """What layers and addons know of the connection they work for."""
 
+from collections.abc import Mapping
 from typing import Final, Protocol, cast
 
 from mitmproxy.http import HTTPFlow
@@ -7,11 +8,9 @@ from mitmproxy.proxy.commands import StartHook
 
 from airut_egress.exchange import Exchange
 from airut_egress.inspection import Denied
+from airut_egress.ports import Scheme
 from airut_egress.session import Session
 from airut_egress.statuses import status_for
-
-HTTP_PORT: Final = 80
-HTTPS_PORT: Final = 443
 
 _EXCHANGE: Final = "airut.exchange"
 _PROBLEM: Final = "airut.problem"
@@ -31,9 +30,16 @@ class ClientPort(Protocol):
     exchanges: set[Exchange]
     """Begun and not finished."""
 
+    ports: Mapping[int, Scheme]
+    """Those that are open."""
+
     @property
     def port(self) -> int:
         """The port that the sandbox dialled."""
+
+    @property
+    def scheme(self) -> Scheme:
+        """What that port is for. `https` is verified TLS on both sides."""
 
     @property
     def is_literal(self) -> bool:

@@ -1,16 +1,16 @@
 """The decision: a pure function of request facts and policy whose last branch denies."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 from airut_egress.paths import decode_path
+from airut_egress.ports import STANDARD_PORTS, Scheme
 
 from .graphql import GraphqlRule
 from .model import HostRules, Policy, Rule
 
 Obstacle = Literal["", "host", "path", "method", "graphql", "ambiguous-path", "port", "scheme"]
-
-_PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,12 @@ class Decision:
     """On a denial: rules with their names that may yet allow, when the body is here. They are tried in order."""
 
 
-def decide(facts: RequestFacts, policy: Policy) -> Decision:
-    """Judge a request; the first rule that allows wins."""
-    if facts.scheme not in _PORTS:
-        return _denied("scheme", "only http and https leave the sandbox")
-    if facts.port not in _PORTS.values():
-        return _denied("port", "only ports 80 and 443 leave the sandbox")
-    if _PORTS[facts.scheme] != facts.port:
-        return _denied("scheme", "port 80 is for http and port 443 for https")
+def decide(facts: RequestFacts, policy: Policy, ports: Mapping[int, Scheme] = STANDARD_PORTS) -> Decision:
+    """Judge a request; the first rule that allows wins. `ports`: those that are open."""
+    if facts.port not in ports:
+        return _denied("port", f"only these ports leave the sandbox: {', '.join(map(str, sorted(ports)))}")
+    if ports[facts.port] != facts.scheme:
+        return _denied("scheme", f"port {facts.port} is for {ports[facts.port]}")
     rules = policy.rules_for(facts.host)
     if not rules.rules:
         return _denied("host", "no rule names this host")

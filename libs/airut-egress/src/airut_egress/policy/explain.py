@@ -6,12 +6,12 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 from airut_egress.denial import MESSAGES
 from airut_egress.names import AddressLiteral, BadName, canonical_host
+from airut_egress.ports import default_port
 
 from .decide import RequestFacts, decide
 from .graphql import judge
 from .model import Policy
 
-_PORTS: Final = {"http": 80, "https": 443}
 #: What a URL keeps as it is; everything else goes out percent-encoded, as clients send it (RFC 3986 §3.3).
 _KEPT: Final = "/%:@!$&'()*+,;=~?-._"
 
@@ -82,9 +82,10 @@ def _split(url: str) -> tuple[SplitResult, int]:
         port = parts.port
     except ValueError as error:
         raise BadUrl(f"{url!r} is not a URL: {error}") from None
-    if parts.scheme not in _PORTS or not parts.hostname:
+    standard = default_port(parts.scheme)
+    if standard is None or not parts.hostname:
         raise BadUrl(f"{url!r} is not a URL such as https://api.example.org/path")
-    return parts, port or _PORTS[parts.scheme]
+    return parts, port or standard
 
 
 def _denied(obstacle: str, text: str) -> Explanation:

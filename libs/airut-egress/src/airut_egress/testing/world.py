@@ -103,9 +103,9 @@ class Sandbox:
     async def open(
         self, name: str, port: int, *, server_name: str | None = None, alpn: Sequence[str] = ("http/1.1",)
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Streams, with TLS on port 443."""
+        """Streams, with TLS on ports for https."""
         sock = await self.dial(name, port)
-        if port != 443:
+        if port not in {443, 8443}:
             return await asyncio.open_connection(sock=sock)
         context = self.ssl_context(alpn)
         return await asyncio.open_connection(sock=sock, ssl=context, server_hostname=server_name or name)
