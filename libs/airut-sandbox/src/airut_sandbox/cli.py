@@ -1,6 +1,8 @@
 """The `airut-sandbox` command. Each command is a few lines here; the work is in the engine."""
 
+import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +12,8 @@ from rich.console import Console
 from airut_common.config.yamlfile import ConfigError
 from airut_egress.policy import Policy, parse_policy
 from airut_egress.policy.explain import BadUrl, explain
+from airut_sandbox.standalone import Asked, MissingSecrets, read_settings
+from airut_sandbox.standalone.console import run_and_tell
 
 app = typer.Typer(
     name="airut-sandbox",
@@ -63,6 +67,49 @@ def policy_explain(
     _out.print(f"allow: {found.rule}" if found.allow else f"deny ({found.obstacle}): {found.text}")
     if not found.allow:
         raise typer.Exit(1)
+
+
+@app.command("run", context_settings={"ignore_unknown_options": True})
+def run(
+    command: Annotated[list[str], typer.Argument(help="The command and its arguments, after `--`.")],
+    *,
+    policy: Annotated[
+        Path, typer.Option(help="A network-allowlist.yaml. Take it from a branch that is merged.")
+    ],
+    image: Annotated[str | None, typer.Option(help="An image to run in.")] = None,
+    context: Annotated[
+        Path | None, typer.Option(help="A folder with a Dockerfile to build the image from.")
+    ] = None,
+    workspace: Annotated[Path, typer.Option(help="Shown as /workspace, writable.")] = Path(),
+    config: Annotated[
+        Path | None, typer.Option(help="YAML: credentials, environment, limits, egress, sandbox.")
+    ] = None,
+    events: Annotated[
+        Path | None, typer.Option(help="Write what it tried to reach there, as JSON lines.")
+    ] = None,
+) -> None:
+    """Run a command in a sandbox whose network is the allowlist.
+
+    Its exit code is the command's; 124 when its time was over, 125 when the sandbox could not be made.
+    """
+    if (image is None) == (context is None):
+        raise _Unusable("give either --image or --context")
+    _read(policy)
+    try:
+        asked = Asked(
+            command=command,
+            policy=policy.read_text("utf-8"),
+            policy_source=str(policy),
+            workspace=workspace,
+            settings=read_settings(config),
+            context=context,
+            image=image,
+            environment=os.environ,
+        )
+        with events.open("w", 1, "utf-8") if events is not None else nullcontext() as file:
+            raise typer.Exit(run_and_tell(asked, file, _err))
+    except (OSError, UnicodeDecodeError, ConfigError, MissingSecrets) as error:
+        raise _Unusable(str(error)) from None
 
 
 def _read(file: Path) -> Policy:

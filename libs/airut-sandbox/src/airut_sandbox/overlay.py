@@ -8,6 +8,10 @@ _HOST = re.compile(r"https://[a-z0-9.-]+(:[0-9]+)?")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 
 CA_PATH = "/etc/airut/ca.pem"
+CA_VARIABLES = (
+    "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE",
+)  # fmt: skip
+"""Where programs look for a file with certificates."""
 GIT_CONFIG_PATH = "/etc/airut/gitconfig"
 
 _CONTAINERFILE = b"""\

@@ -29,13 +29,10 @@ from airut_orchestrator.stopping import stopped_at_work
 from airut_orchestrator.verdict import Result, judge
 from airut_orchestrator.work import Work
 from airut_sandbox.container import Mount, SandboxSpec
-from airut_sandbox.overlay import CA_PATH
+from airut_sandbox.overlay import CA_PATH, CA_VARIABLES
 from airut_sandbox.steering import snapshot_steering
 
 #: Programs find our authority in the system's store; these are for those that bring a store of their own.
-CA_VARIABLES: Final = (
-    "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE",
-)  # fmt: skip
 SESSION_LOST: Final = (
     "The agent did not find its earlier session and began a new one: it knew only the workspace."
 )
