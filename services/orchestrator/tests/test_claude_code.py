@@ -15,7 +15,7 @@ def read(**message):
 
 
 def test_row_82_the_exact_command_line() -> None:
-    launch = AGENT.launch(resume=SESSION, model="opus")
+    launch = AGENT.launch(resume=SESSION, model="opus", effort="high")
     assert list(launch.argv) == [
         "/opt/airut/agent/claude",
         "-p",
@@ -27,9 +27,11 @@ def test_row_82_the_exact_command_line() -> None:
         SESSION,
         "--model",
         "opus",
+        "--effort",
+        "high",
     ]
     assert launch.environment["CLAUDE_CONFIG_DIR"] == "/agent"
-    assert "--resume" not in AGENT.launch(resume=None, model=None).argv
+    assert "--resume" not in AGENT.launch(resume=None, model=None, effort=None).argv
 
 
 def test_init_gives_the_session() -> None:

@@ -233,6 +233,13 @@ async def test_a_hint_that_is_no_model_is_refused(site: Site) -> None:
     assert "--dangerously" in reply.text
 
 
+async def test_first_lines_choose_model_and_effort(site: Site) -> None:
+    text = "model: sonnet\neffort: max\nPlease.\n---\nresult(' '.join(ARGV) + PROMPT.partition('Please')[0])"
+    reply = await site.ask("", text=text, model="opus")
+    assert "--model sonnet --effort max" in reply.text
+    assert "effort: max" not in reply.text
+
+
 async def test_an_unknown_repository_is_answered(site: Site) -> None:
     reply = await site.ask("result('ok')", repo="nowhere")
     assert reply.outcome == "refused"

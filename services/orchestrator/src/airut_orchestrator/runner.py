@@ -13,6 +13,7 @@ from airut_common.config.models import RepoConfig, ServerConfig
 from airut_common.contracts.v1 import OpenSession, Reply, SessionOpened, new_id
 from airut_common.secrets import Secret
 from airut_orchestrator.agents import Agent
+from airut_orchestrator.choice import Choice, choose
 from airut_orchestrator.database.store import QueuedTask, Store
 from airut_orchestrator.events import TaskEvents
 from airut_orchestrator.execution import Execution
@@ -68,6 +69,7 @@ class _Job:
     watch: Stopwatch = field(default_factory=Stopwatch)
     begun: bool = False
     """The agent's process was started."""
+    choice: Choice = field(default_factory=Choice)
     ahead: "_Ahead | None" = None
     execution: Execution | None = None
 
@@ -143,6 +145,7 @@ class Runner:
             raise TaskFailure(
                 f"no repository {name}", f"This installation has no repository called `{name}`."
             )
+        job.task, job.choice = choose(task, repo.agent)
         prepare.check_space()
         folders = prepare.folders(task.conversation)
         await folders.make_ready(prepare.podman)
@@ -228,9 +231,9 @@ class Runner:
         sandbox_id: str,
         resume: str | None,
     ) -> SandboxSpec:
-        repo, model = source.repo, job.task.request.model or source.repo.agent.model
+        repo, choice = source.repo, job.choice
         try:
-            launch = self._agent.launch(resume=resume, model=model)
+            launch = self._agent.launch(resume=resume, model=choice.model, effort=choice.effort)
         except ValueError as error:
             raise TaskFailure(f"model: {error}", f"Nothing was run: {error}.") from None
         environment = {

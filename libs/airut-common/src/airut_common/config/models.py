@@ -151,11 +151,18 @@ class RetentionConfig(StrictModel):
     """After so many days without a message a conversation goes, with its workspace, files and tasks."""
 
 
+Effort = Literal["low", "medium", "high", "xhigh", "max"]
+
+
 class AgentConfig(StrictModel):
     """Which agent runs."""
 
     version: str = "2.1.330"
     model: str | None = None
+    """None leaves it to the agent."""
+    models: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """What a message may ask for besides; None allows every model."""
+    effort: Effort | None = None
 
 
 class LimitsConfig(StrictModel):

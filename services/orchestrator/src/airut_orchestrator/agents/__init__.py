@@ -47,7 +47,7 @@ class Launch:
 class Agent(Protocol):
     """What the runner needs to know of an agent."""
 
-    def launch(self, *, resume: str | None, model: str | None) -> Launch:
+    def launch(self, *, resume: str | None, model: str | None, effort: str | None) -> Launch:
         """The command; the prompt comes on standard input. `resume` continues an earlier session.
 
         Raises:

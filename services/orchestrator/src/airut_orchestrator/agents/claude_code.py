@@ -25,7 +25,7 @@ _UNKNOWN_BYTES: Final = 4096
 class ClaudeCode:
     """The only agent that ships."""
 
-    def launch(self, *, resume: str | None, model: str | None) -> Launch:
+    def launch(self, *, resume: str | None, model: str | None, effort: str | None) -> Launch:
         """See `Agent.launch`."""
         if model is not None and not _MODEL.fullmatch(model):
             raise ValueError(f"no model can be called {model!r}")
@@ -41,6 +41,8 @@ class ClaudeCode:
             argv += ["--resume", resume]
         if model is not None:
             argv += ["--model", model]
+        if effort is not None:
+            argv += ["--effort", effort]
         environment = {
             "CLAUDE_CONFIG_DIR": CONFIG_FOLDER,
             # Lets it run without permission prompts as root, which it otherwise refuses.
