@@ -3,12 +3,10 @@ from pathlib import Path
 import pytest
 
 import airut_orchestrator.prepare as prepare_module
-from airut_common.testing.builders import task_request
 from airut_orchestrator.failures import TaskFailure
 from airut_orchestrator.folders import ConversationFolders
 from airut_orchestrator.instance import AlreadyRunning, only_instance
 from airut_orchestrator.prepare import Preparer
-from airut_orchestrator.prompt import build_prompt
 from airut_orchestrator.reserve import Reserve
 
 
@@ -97,24 +95,3 @@ def test_on_a_full_disk_no_task_begins(tmp_path: Path, monkeypatch) -> None:
     with pytest.raises(TaskFailure, match="disk is full") as failure:
         preparer.check_space()
     assert failure.value.outcome == "refused"
-
-
-def prompt(**values) -> str:
-    options = {"inbox": (), "interrupted": False, "began_anew": False}
-    request = task_request(**{key: value for key, value in values.items() if key not in options})
-    chosen = {key: values.get(key, default) for key, default in options.items()}
-    return build_prompt(request, **chosen).decode()
-
-
-def test_the_prompt_says_who_asks_and_where_things_are() -> None:
-    text = prompt(text="Fix it.", subject="Greeting", inbox=("a.txt", "b.txt"))
-    for word in ("ada@lovelace.example", "by mail", "/workspace", "/outbox", "/storage", "a.txt, b.txt"):
-        assert word in text
-    assert text.endswith("Subject: Greeting\n\nFix it.")
-    assert "interrupted" not in text
-
-
-def test_the_prompt_says_what_happened_before() -> None:
-    assert "interrupted" in prompt(interrupted=True)
-    assert "not known here any more" in prompt(began_anew=True)
-    assert "Subject:" not in prompt(subject="")

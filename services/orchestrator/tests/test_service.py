@@ -233,6 +233,17 @@ async def test_a_hint_that_is_no_model_is_refused(site: Site) -> None:
     assert "--dangerously" in reply.text
 
 
+async def test_a_repository_says_it_in_its_own_words(site: Site) -> None:
+    site.upstream.commit({**good_files(), ".airut/preamble.md": b"Hello from $sender.\n"})
+    try:
+        reply = await site.ask("result(PROMPT.partition('---')[0])")
+    finally:
+        (site.upstream.tree / ".airut/preamble.md").unlink()
+        site.upstream.commit(good_files())
+    assert reply.text.startswith("Hello from ada@lovelace.example.")
+    assert "/outbox" not in reply.text
+
+
 async def test_first_lines_choose_model_and_effort(site: Site) -> None:
     text = "model: sonnet\neffort: max\nPlease.\n---\nresult(' '.join(ARGV) + PROMPT.partition('Please')[0])"
     reply = await site.ask("", text=text, model="opus")
@@ -248,6 +259,7 @@ async def test_an_unknown_repository_is_answered(site: Site) -> None:
 
 
 REPOSITORY_FAULTS = {
+    "bad preamble": ({".airut/preamble.md": b"Hello $you\n"}, "refused", ["preamble.md", "line 1"]),
     "no policy": ({".airut/network-allowlist.yaml": None}, "refused", ["network-allowlist.yaml", "missing"]),
     "a policy that is no text": (
         {".airut/network-allowlist.yaml": b"domains:\n\xff\xfe"},
@@ -282,7 +294,8 @@ async def test_a_broken_repository_is_explained_and_the_next_task_is_unharmed(si
     try:
         reply = await site.ask("result('ok')")
     finally:
-        (site.upstream.tree / ".airut/container/other").unlink(missing_ok=True)
+        for name in (".airut/container/other", ".airut/preamble.md"):
+            (site.upstream.tree / name).unlink(missing_ok=True)
         site.upstream.commit(good_files())
     assert reply.outcome == outcome
     for word in words:

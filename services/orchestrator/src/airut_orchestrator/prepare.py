@@ -16,6 +16,7 @@ from airut_orchestrator.failures import TaskFailure, disk_full, misconfigured, m
 from airut_orchestrator.folders import ConversationFolders
 from airut_orchestrator.images import Images, Recipe
 from airut_orchestrator.patience import patiently
+from airut_orchestrator.prompt import BUILT_IN, MAX_PREAMBLE_BYTES, PREAMBLE_FILE, BadPreamble, Preamble
 from airut_orchestrator.reserve import Reserve
 from airut_sandbox.agent_binary import ensure_agent
 from airut_sandbox.image import Overlay, git_config
@@ -132,6 +133,24 @@ class Preparer:
             raise TaskFailure(
                 f"{POLICY_FILE} is not UTF-8",
                 f"`{POLICY_FILE}:{line}` on the default branch is not UTF-8 text, so nothing was run. "
+                "Mend it, merge, and reply in this thread.",
+            ) from None
+
+    async def preamble(self, source: Source) -> Preamble:
+        """What the agent is told before each message: the repository's own text on the default branch, or ours.
+
+        Raises:
+            TaskFailure: it cannot be used.
+        """
+        data = await source.mirror.read_file(source.head.commit, PREAMBLE_FILE, max_bytes=MAX_PREAMBLE_BYTES)
+        if data is None:
+            return BUILT_IN
+        try:
+            return Preamble.parse(data)
+        except BadPreamble as error:
+            raise TaskFailure(
+                f"{PREAMBLE_FILE}: {error}",
+                f"`{PREAMBLE_FILE}` on the default branch cannot be used, so nothing was run: {error}. "
                 "Mend it, merge, and reply in this thread.",
             ) from None
 

@@ -23,7 +23,7 @@ from airut_orchestrator.harvest import collect_files, note_denied, note_steering
 from airut_orchestrator.images import Expected
 from airut_orchestrator.patience import beside
 from airut_orchestrator.prepare import Preparer, Source, Stopwatch
-from airut_orchestrator.prompt import build_prompt
+from airut_orchestrator.prompt import Preamble, build_prompt
 from airut_orchestrator.replies import build_reply
 from airut_orchestrator.sessions import EgressSessions
 from airut_orchestrator.stopping import stopped_at_work
@@ -80,6 +80,7 @@ class _Ahead:
 
     source: Source
     policy: str
+    preamble: Preamble
     folders: ConversationFolders
     workspace: asyncio.Task[None]
     inbox: asyncio.Task[tuple[str, ...]]
@@ -156,8 +157,8 @@ class Runner:
             image = await enter(prepare.images.expecting(task.request.repo))
             source = await prepare.fetch(task.request.repo, repo, server, settings.token, watch)
             workspace = await enter(beside(prepare.workspace(source, folders, watch)))
-            policy = await prepare.policy(source)
-            ahead = job.ahead = _Ahead(source, policy, folders, workspace, inbox, program, image)
+            policy, preamble = await asyncio.gather(prepare.policy(source), prepare.preamble(source))
+            ahead = job.ahead = _Ahead(source, policy, preamble, folders, workspace, inbox, program, image)
             try:
                 return await self._try(job, ahead, task.sandbox or new_id(), task.agent_session)
             except SessionLost:
@@ -176,7 +177,7 @@ class Runner:
             with job.watch.stage("image"):
                 recipe = self._preparer.recipe(source, session.opened.ca_certificate)
                 image = await self._preparer.images.take(recipe, ahead.image)
-            prompt = self._prompt(job.task, await ahead.inbox, resume)
+            prompt = self._prompt(job.task, ahead.preamble, await ahead.inbox, resume)
             await ahead.workspace
             folders.check()
             spec = self._spec(
@@ -212,9 +213,12 @@ class Runner:
         await collect_files(self._preparer.bus, job.ahead.folders, job.ahead.source.server.sandbox, result)
         return result
 
-    def _prompt(self, task: QueuedTask, inbox: tuple[str, ...], resume: str | None) -> bytes:
+    def _prompt(
+        self, task: QueuedTask, preamble: Preamble, inbox: tuple[str, ...], resume: str | None
+    ) -> bytes:
         return build_prompt(
             task.request,
+            preamble,
             inbox=inbox,
             interrupted=task.attempts > 1,
             began_anew=task.began_anew or resume != task.agent_session,
