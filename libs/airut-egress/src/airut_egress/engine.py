@@ -14,9 +14,11 @@ from .destination import DestinationLookup, original_destination
 from .events import EventSink
 from .interception.handler import Means
 from .listener import SandboxListener
+from .pace import Pace, Rates
 from .policy import parse_policy
 from .resolver import Resolver
 from .session import Credential, Session, SessionConfig, Totals, build_entries
+from .turns import Turns
 from .upstream_tls import UpstreamTls
 
 log = structlog.get_logger()
@@ -36,6 +38,8 @@ class EngineSettings:
     """Host pattern to the bytes that one sandbox may send to the hosts that fit."""
     max_connections: int = 256
     """Open connections of one sandbox."""
+    rates: Rates = field(default_factory=Rates)
+    """Of one sandbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,7 @@ class Engine:
         self._listeners: dict[str, SandboxListener] = {}
         self._settings = settings
         self._upload_limits = UploadLimits.parse(settings.upload_limits)
+        self._turns = Turns()
         self._means = self._make_means(settings)
 
     @property
@@ -98,7 +103,7 @@ class Engine:
         return self._sessions
 
     def reconfigure(self, settings: EngineSettings) -> None:
-        """Reach the world by other settings from now on; upload limits hold for open sessions too.
+        """Reach the world by other settings from now on; limits hold for open sessions too.
 
         Raises:
             ValueError: they cannot be used; the old ones stay.
@@ -109,8 +114,9 @@ class Engine:
         self._upload_limits = upload_limits
         for session in self._sessions.values():
             session.upload_limits = upload_limits
+            session.pace.use(settings.rates)
         for listener in self._listeners.values():
-            listener.use(self._means)
+            listener.use(self._means, max_connections=settings.max_connections)
 
     def open(self, config: SessionConfig) -> Opened:
         """Open a session. Opening an open one again replaces its rules and keeps its surrogates; if the rules
@@ -128,7 +134,13 @@ class Engine:
         environment = {entry.name: entry.surrogate for entry in entries}
         if known is None:
             known = Session(
-                config, policy, entries, environment, self._sink, upload_limits=self._upload_limits
+                config,
+                policy,
+                entries,
+                environment,
+                self._sink,
+                upload_limits=self._upload_limits,
+                pace=Pace(self._turns, self._settings.rates),
             )
             self._sessions[config.sandbox] = known
             known.record("session", "info", "opened")

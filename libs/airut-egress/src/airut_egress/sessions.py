@@ -19,6 +19,7 @@ from .destination import DestinationLookup, original_destination
 from .engine import Engine, EngineSettings, UnknownToken
 from .events import EventSink
 from .inhabitants import inhabited_namespaces, namespace_of
+from .pace import Rates
 from .session import Credential, Session, SessionConfig, UnusableCredential
 
 Credentials = Mapping[str, tuple[MaskedCredential, Secret]]
@@ -172,6 +173,8 @@ def engine_settings(egress: EgressConfig) -> EngineSettings:
         connect_to=egress.connect_to,
         ca_file=egress.ca_file,
         upload_limits=egress.upload_limits,
+        max_connections=egress.max_connections,
+        rates=Rates(egress.max_requests_per_second, egress.max_bytes_per_second),
     )
 
 
