@@ -18,6 +18,8 @@ from airut_egress.testing.clients import request
 from airut_egress.testing.origin import Origin
 from airut_egress.testing.world import World, bearer_credential, running_world
 
+from .attacking import is_reset
+
 
 async def test_opening_again_gives_the_same_surrogates_and_keeps_connections(
     world: World, origin: Origin
@@ -206,9 +208,7 @@ async def test_row_32_the_listener_itself_is_no_destination(world: World, origin
         raise OSError("no such entry")
 
     world.engine._listeners[sandbox.id]._lookup = unknown
-    reader, _ = await asyncio.open_connection(sock=await sandbox.dial("api.example.test", 443))
-    with pytest.raises(ConnectionResetError):
-        await reader.read()
+    assert await is_reset(sandbox, "api.example.test", 443)
     event = await world.recorder.wait(lambda e: e.kind == "connection")
     assert (event.decision, event.reason, event.host) == ("deny", "literal", "127.0.0.1")
 

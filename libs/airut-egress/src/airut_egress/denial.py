@@ -30,6 +30,7 @@ MESSAGES: Final = {
     "upstream-tls": "This host is allowed, but its certificate could not be verified.",
     "protocol": "Only HTTP leaves this sandbox.",
     "connections": "This sandbox has too many connections open.",
+    "rate": "This sandbox makes too many requests at once; try again in a moment.",
     "policy-changed": "The rules of this sandbox have changed; connect again.",
 }
 _CHANGEABLE: Final = frozenset({"host", "path", "method", "ambiguous-path", "graphql", "server-tool"})

@@ -16,10 +16,12 @@ from .events import EventSink
 from .github_app import Installations
 from .interception.handler import Means
 from .listener import SandboxListener
+from .pace import Pace, Rates
 from .policy import parse_policy
 from .ports import STANDARD_PORTS, Scheme
 from .resolver import Resolver
 from .session import Session, SessionConfig, Totals
+from .turns import Turns
 from .upstream_tls import UpstreamTls
 
 log = structlog.get_logger()
@@ -41,6 +43,8 @@ class EngineSettings:
     """Host pattern to the bytes that one sandbox may send to the hosts that fit."""
     max_connections: int = 256
     """Open connections of one sandbox."""
+    rates: Rates = field(default_factory=Rates)
+    """Of one sandbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,7 @@ class Engine:
         self._listeners: dict[str, SandboxListener] = {}
         self._settings = settings
         self._upload_limits = UploadLimits.parse(settings.upload_limits)
+        self._turns = Turns()
         self._means = self._make_means(settings)
         self._installations = Installations(self._means.resolver, settings.ca_file)
 
@@ -104,7 +109,7 @@ class Engine:
         return self._sessions
 
     def reconfigure(self, settings: EngineSettings) -> None:
-        """Reach the world by other settings from now on; upload limits hold for open sessions too.
+        """Reach the world by other settings from now on; limits hold for open sessions too.
 
         Raises:
             ValueError: they cannot be used; the old ones stay.
@@ -116,8 +121,9 @@ class Engine:
         self._upload_limits = upload_limits
         for session in self._sessions.values():
             session.upload_limits = upload_limits
+            session.pace.use(settings.rates)
         for listener in self._listeners.values():
-            listener.use(self._means)
+            listener.use(self._means, max_connections=settings.max_connections)
 
     def open(self, config: SessionConfig) -> Opened:
         """Open a session. Opening an open one again replaces its rules and keeps its surrogates; if the rules
@@ -136,7 +142,13 @@ class Engine:
         environment = entries.environment()
         if known is None:
             known = Session(
-                config, policy, entries, environment, self._sink, upload_limits=self._upload_limits
+                config,
+                policy,
+                entries,
+                environment,
+                self._sink,
+                upload_limits=self._upload_limits,
+                pace=Pace(self._turns, self._settings.rates),
             )
             self._sessions[config.sandbox] = known
             known.record("session", "info", "opened")

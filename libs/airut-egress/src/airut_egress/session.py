@@ -9,11 +9,14 @@ from typing import Literal, Protocol
 from airut_common.contracts.v1 import EgressEvent, EgressTag, utc_now
 
 from .budget import Sent, UploadLimits
+from .bursts import Bursts, Kind
 from .dns import SyntheticNames
 from .entries import Credential, Entries, Surrogates
 from .events import EventSink
+from .pace import Pace, Rates
 from .policy import Policy
 from .scrub import Needle, needles_of
+from .turns import Turns
 
 Decided = Literal["allow", "deny", "error", "info"]
 _MAX_TEXT = 2048
@@ -69,6 +72,9 @@ class Session:
     connections: set[Abortable] = field(default_factory=set)
     upload_limits: UploadLimits = field(default_factory=UploadLimits)
     sent: Sent = field(default_factory=Sent)
+    pace: Pace = field(default_factory=lambda: Pace(Turns(), Rates()), repr=False)
+    bursts: Bursts = field(init=False, repr=False)
+    """Takes what happens to connections that never became a request."""
     upstreams: int = 0
     """Connections to upstreams, open or being opened."""
     collected: int = 0
@@ -79,6 +85,9 @@ class Session:
     opened_at: float = field(default_factory=time.monotonic)
     _sequence: int = 0
     _needles: dict[str, tuple[Needle, ...]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self.bursts = Bursts(self._record_burst)
 
     def replace(self, config: SessionConfig, policy: Policy, entries: Entries) -> None:
         """Work by another policy or other credentials from now on."""
@@ -127,6 +136,16 @@ class Session:
         """Cut every open connection."""
         for connection in tuple(self.connections):
             connection.abort(reason)
+
+    def note_connection(self, decision: Decided, reason: str, *, host: str, port: int) -> None:
+        """Record what became of a connection; many of one kind are an event and a count."""
+        self.bursts.note(Kind(decision, reason, host, port))
+
+    def _record_burst(self, kind: Kind, more: int) -> None:
+        reason = kind.reason if more == 1 else f"{kind.reason}: {more} more"
+        if kind.decision == "deny":
+            self.totals.denied += more - 1
+        self.record("connection", kind.decision, reason, host=kind.host, port=kind.port)
 
     def record(
         self,

@@ -21,6 +21,7 @@ from .engine import Engine, EngineSettings, UnknownToken
 from .entries import Credential, UnusableCredential
 from .events import EventSink
 from .inhabitants import inhabited_namespaces, namespace_of
+from .pace import Rates
 from .session import Session, SessionConfig
 
 Credentials = Mapping[str, tuple[CredentialConfig, Mapping[str, Secret]]]
@@ -175,6 +176,8 @@ def engine_settings(egress: EgressConfig) -> EngineSettings:
         ca_file=egress.ca_file,
         ports=egress.ports,
         upload_limits=egress.upload_limits,
+        max_connections=egress.max_connections,
+        rates=Rates(egress.max_requests_per_second, egress.max_bytes_per_second),
     )
 
 

@@ -116,6 +116,12 @@ class EgressConfig(StrictModel):
     """Ports that leave sandboxes besides 80 and 443, each for one scheme."""
     upload_limits: dict[HostPatternText, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     """Host pattern to the bytes that one task may send to the hosts that fit; what is not named has no limit."""
+    max_connections: Annotated[int, Field(ge=1)] = 256
+    """Open at a time, of one task; more are reset."""
+    max_requests_per_second: Annotated[float, Field(gt=0)] = 500.0
+    """Of one task. Twice as many may come at once; what is above waits for 2 s at most and is then refused with 429."""
+    max_bytes_per_second: Annotated[float, Field(gt=0)] | None = None
+    """Of one task, in both directions together; what is above waits. None is no limit."""
 
 
 class SandboxConfig(StrictModel):

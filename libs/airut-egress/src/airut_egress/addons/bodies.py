@@ -41,4 +41,7 @@ class Bodies:
         if request.headers.pop("transfer-encoding", None) is not None or body:
             request.headers["content-length"] = str(len(body))
         request.raw_content = body
+        if not exchange.session.may_send(exchange.host, len(body)):
+            # Its length was not known before (field notes 22); the upstream has heard nothing yet.
+            raise Denied("budget")
         exchange.send(body)

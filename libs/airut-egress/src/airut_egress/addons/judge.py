@@ -10,7 +10,14 @@ from airut_egress.carry import Carried, Outgoing, carry
 from airut_egress.exchange import Exchange
 from airut_egress.inspection import Denied, Inspection
 from airut_egress.interception.authority_form import read_authority
-from airut_egress.interception.port import ClientPort, check_rules, deny, problem_of, set_exchange
+from airut_egress.interception.port import (
+    ClientPort,
+    check_rules,
+    deny,
+    is_too_fast,
+    problem_of,
+    set_exchange,
+)
 from airut_egress.names import AddressLiteral, BadName
 from airut_egress.policy import RequestFacts, decide, strip_overrides
 from airut_egress.ports import authority, default_port
@@ -56,6 +63,8 @@ class Judge:
     def _judge(self, flow: HTTPFlow, exchange: Exchange) -> None:
         port, request = self._port, flow.request
         check_rules(port)
+        if is_too_fast(flow):
+            raise Denied("rate")
         if problem := problem_of(flow):
             raise Denied("protocol", problem)
         self._check_names(flow)

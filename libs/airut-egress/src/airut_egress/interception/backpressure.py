@@ -12,6 +12,8 @@ from typing import Final
 from mitmproxy.proxy.layer import Layer
 from mitmproxy.proxy.layers.http._http2 import Http2Client, Http2Connection
 
+from airut_egress.pace import Pace
+
 from .http_layer import EgressHttpLayer
 from .servers import StrictHttp1Server
 
@@ -61,16 +63,20 @@ class Backpressure:
 
 
 class PacedReader:
-    """A reader that reads only when there is room for what it may find."""
+    """A reader that reads only when there is room for what it may find, and hands it on when it is its sandbox's
+    turn: working on it is what costs time."""
 
-    def __init__(self, reader: asyncio.StreamReader, room: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, reader: asyncio.StreamReader, room: Callable[[], Awaitable[None]], pace: Pace) -> None:
         self._reader = reader
         self._room = room
+        self._pace = pace
 
     async def read(self, size: int) -> bytes:
         """As `StreamReader.read`."""
         await self._room()
-        return await self._reader.read(size)
+        data = await self._reader.read(size)
+        await self._pace.take_in(len(data))
+        return data
 
 
 def _innermost(layer: Layer) -> Layer:

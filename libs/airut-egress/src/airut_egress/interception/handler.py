@@ -28,7 +28,7 @@ from airut_egress.upstream_tls import UpstreamTls
 from .backpressure import Backpressure, PacedReader
 from .http_layer import DialFailure, EgressHttpLayer
 from .options import MODE, OPTIONS
-from .port import exchange_of
+from .port import exchange_of, mark_too_fast
 from .tls_layer import SandboxTlsLayer
 from .upstream import DialFailed, dial
 
@@ -111,7 +111,7 @@ class SandboxConnection(LiveConnectionHandler):
     @property
     def is_literal(self) -> bool:
         """Whether the sandbox dialled an address that stands for no name."""
-        return not self.host and not _in_pool(self.destination[0])
+        return not self.host and not in_pool(self.destination[0])
 
     def _first_layer(self) -> Layer:
         context = self.layer.context
@@ -126,7 +126,7 @@ class SandboxConnection(LiveConnectionHandler):
     def _paced(
         self, reader: asyncio.StreamReader, room: Callable[[], Awaitable[None]]
     ) -> asyncio.StreamReader:
-        return cast("asyncio.StreamReader", PacedReader(reader, room))
+        return cast("asyncio.StreamReader", PacedReader(reader, room, self.session.pace))
 
     def adopt(self, name: str) -> bool:
         """Whether a canonical name is the one that was dialled.
@@ -134,7 +134,7 @@ class SandboxConnection(LiveConnectionHandler):
         A proxy that was restarted has forgotten which names it gave addresses to, while the sandbox's cache has
         not. The address follows from the name, so what the client says can be checked.
         """
-        if not self.host and _in_pool(self.destination[0]):
+        if not self.host and in_pool(self.destination[0]):
             if str(self.session.names.address_for(name)) != self.destination[0]:
                 return False
             self.host = name
@@ -157,7 +157,7 @@ class SandboxConnection(LiveConnectionHandler):
                 exchange.finish("error", "interrupted")
             self.exchanges.clear()
             if not self._spoken:
-                self.session.record("connection", "info", "no-request", host=self._shown_host, port=self.port)
+                self.session.note_connection("info", "no-request", host=self._shown_host, port=self.port)
 
     def denied(self, obstacle: str, detail: str = "", *, asked: str = "") -> None:
         """Record that this connection was denied."""
@@ -165,7 +165,7 @@ class SandboxConnection(LiveConnectionHandler):
         host = asked or self._shown_host
         decision: Decided = "error" if obstacle == "tls" else "deny"
         reason = f"{obstacle}: {detail}" if detail else obstacle
-        self.session.record("connection", decision, reason, host=host, port=self.port)
+        self.session.note_connection(decision, reason, host=host, port=self.port)
 
     def refuse(self, obstacle: str, *, asked: str = "", farewell: bytes = b"") -> None:
         """Record that this connection was denied and end it, with a last word if there is one."""
@@ -211,8 +211,13 @@ class SandboxConnection(LiveConnectionHandler):
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
         """As `run_hook`, for those that take their time."""
-        if isinstance(hook, HttpRequestHeadersHook) and self.scheme == "https":
-            await self.session.get_tokens(self.host)
+        if isinstance(hook, HttpRequestHeadersHook):
+            if not await self.session.pace.admit_request():
+                mark_too_fast(hook.flow)
+            elif self.scheme == "https":
+                await self.session.get_tokens(self.host)
+            if self._ended:
+                return
         if isinstance(hook, HttpRequestHook):
             inspection = exchange_of(hook.flow).inspection
             if inspection is not None:
@@ -260,7 +265,7 @@ class SandboxConnection(LiveConnectionHandler):
             exchange.finish("error", "internal")
         if not under_way and not self._spoken:
             self._spoken = True
-            self.session.record("connection", "error", "internal", host=self._shown_host, port=self.port)
+            self.session.note_connection("error", "internal", host=self._shown_host, port=self.port)
 
     # -- upstreams -----------------------------------------------------------------------------------------
 
@@ -319,5 +324,6 @@ class SandboxConnection(LiveConnectionHandler):
         return asyncio.get_running_loop().call_later(_UPSTREAM_TLS_SECONDS, check)
 
 
-def _in_pool(address: str) -> bool:
+def in_pool(address: str) -> bool:
+    """Whether an address is one of those that stand for names."""
     return IPv4Address(address) in POOL

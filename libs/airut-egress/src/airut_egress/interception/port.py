@@ -15,6 +15,7 @@ from airut_egress.statuses import status_for
 _EXCHANGE: Final = "airut.exchange"
 _PROBLEM: Final = "airut.problem"
 _DETAIL: Final = "airut.detail"
+_TOO_FAST: Final = "airut.too-fast"
 
 
 class ClientPort(Protocol):
@@ -111,6 +112,16 @@ def set_problem(flow: HTTPFlow, text: str) -> None:
 def problem_of(flow: HTTPFlow) -> str | None:
     """What the parser found wrong with a request."""
     return flow.metadata.get(_PROBLEM)
+
+
+def mark_too_fast(flow: HTTPFlow) -> None:
+    """Note that a sandbox makes more requests than it may."""
+    flow.metadata[_TOO_FAST] = True
+
+
+def is_too_fast(flow: HTTPFlow) -> bool:
+    """Whether a request is one too many."""
+    return _TOO_FAST in flow.metadata
 
 
 def set_detail(flow: HTTPFlow, text: str) -> None:
