@@ -54,6 +54,14 @@ def test_row_37_a_hostile_host_or_path_is_text(request_event, text) -> None:
     assert "<img" not in html
 
 
+def test_a_request_under_way_says_so(request_event) -> None:
+    event = request_event(decision="info", reason="started", request=3)
+    html = Renderer().network_row(Change(4, "t", event))
+    assert "under way</span>" in html
+    assert 'data-key="4"' in html
+    assert 'data-key="4"' in Renderer().network_row(Change(9, "t", request_event(request=3), 4))
+
+
 def test_what_was_taken_out_is_shown(request_event) -> None:
     event = request_event(stripped=("cookie", "?<b>key"), tags=("scrubbed",))
     html = Renderer().network_row(Change(1, "t", event))

@@ -16,6 +16,7 @@ from .dns import SyntheticNames
 from .events import EventSink
 from .policy import Policy
 from .scrub import Needle, needles_of
+from .starts import Starts
 
 Decided = Literal["allow", "deny", "error", "info"]
 _MAX_TEXT = 2048
@@ -83,6 +84,7 @@ class Session:
     names: SyntheticNames = field(default_factory=SyntheticNames)
     totals: Totals = field(default_factory=Totals)
     connections: set[Abortable] = field(default_factory=set)
+    starts: Starts = field(default_factory=Starts, repr=False)
     upload_limits: UploadLimits = field(default_factory=UploadLimits)
     sent: Sent = field(default_factory=Sent)
     upstreams: int = 0
@@ -148,6 +150,7 @@ class Session:
         decision: Decided,
         reason: str,
         *,
+        request: int | None = None,
         method: str = "",
         scheme: str = "",
         host: str = "",
@@ -162,7 +165,7 @@ class Session:
         duration_ms: float | None = None,
     ) -> None:
         """Count something and hand its event to the sink. Texts from the sandbox are cut here."""
-        if kind == "request":
+        if kind == "request" and decision != "info":
             self.totals.requests += 1
         if decision == "deny" and kind != "dns":
             self.totals.denied += 1
@@ -178,6 +181,7 @@ class Session:
             seq=self._sequence,
             decision=decision,
             reason=reason[:_MAX_TEXT],
+            request=request,
             method=method[:32],
             scheme=scheme,
             host=host[:255],
