@@ -110,6 +110,14 @@ ONE_PROBLEM = {
     REPO.replace("{url:", "{push_credential: TOKEN, url:"): (
         "airut.yaml:2: repos.demo: git.push_credential names TOKEN, which is not in credentials"
     ),
+    "egress: {metrics_listen: 9464}": "airut.yaml:1: egress.metrics_listen: must be text; write it in quotes",
+    "egress: {traces_endpoint: 'collector:4318'}": (
+        "airut.yaml:1: egress.traces_endpoint: must be a URL with a path, such as "
+        "https://collector.example.org/v1/traces"
+    ),
+    "egress: {traces_endpoint: 'http://collector.example.org/v1/traces'}": (
+        "airut.yaml:1: egress: traces_endpoint: http is accepted for a loopback host only; use https"
+    ),
     # YAML itself
     "max_concurrent: 1\nmax_concurrent: 2": "airut.yaml:2: max_concurrent: stands here twice",
     "dashboard: {listen: a:1, listen: a:2}": "airut.yaml:1: dashboard.listen: stands here twice",
@@ -169,6 +177,7 @@ def test_every_pattern_of_the_models_has_words() -> None:
     kinds = (
         *(models.SecretName, models.Endpoint, models.MailAddress, models.SenderPattern, models.RepoId),
         models.HostPatternText,
+        models.WebAddress,
     )
     assert {kind.__metadata__[0].pattern for kind in kinds} == set(PATTERN_WORDS)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -18,6 +19,9 @@ MailAddress = Annotated[str, StringConstraints(pattern=r"^[^@\s<>\"]+@[^@\s<>\"*
 SenderPattern = Annotated[str, StringConstraints(pattern=r"^([^@\s<>\"*]+|\*)@[^@\s<>\"*]+$", to_lower=True)]
 """An exact address, or `*@domain` for everybody of exactly that domain."""
 
+WebAddress = Annotated[str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.\[\]:_-]+/[!-~]*$")]
+"""A URL of http or https, with a path."""
+
 HostPatternText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9*?._-]{1,253}$")]
 """A host name, perhaps with `*` and `?`."""
 
@@ -27,6 +31,7 @@ PATTERN_WORDS: Mapping[str, str] = {
     r"^[^@\s<>\"]+@[^@\s<>\"*]+$": "be a mail address, such as demo@airut.example",
     r"^([^@\s<>\"*]+|\*)@[^@\s<>\"*]+$": "be a mail address, or `*@domain` for everybody of a domain",
     r"^[A-Za-z0-9*?._-]{1,253}$": "be a host name, or a pattern such as '*.example.org'",
+    r"^https?://[A-Za-z0-9.\[\]:_-]+/[!-~]*$": "be a URL with a path, such as https://collector.example.org/v1/traces",
     rf"^{REPO_ID_PATTERN}$": "be lower-case letters, digits and dashes, at most 40, beginning with a letter or digit",
 }
 """What each pattern asks for, for the person who did not meet it."""
@@ -117,6 +122,17 @@ class EgressConfig(StrictModel):
     """Authorities to trust besides the system's."""
     upload_limits: dict[HostPatternText, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     """Host pattern to the bytes that one task may send to the hosts that fit; what is not named has no limit."""
+    metrics_listen: Endpoint | None = None
+    """Where `/metrics` answers Prometheus, without a login. Read at the start."""
+    traces_endpoint: WebAddress | None = None
+    """The URL that takes OpenTelemetry's spans (OTLP over HTTP), with its path. Read at the start."""
+
+    @model_validator(mode="after")
+    def _traces_are_not_read_on_their_way(self) -> Self:
+        url = urlsplit(self.traces_endpoint or "")
+        if url.scheme == "http" and url.hostname not in {"127.0.0.1", "::1", "localhost"}:
+            raise ValueError("traces_endpoint: http is accepted for a loopback host only; use https")
+        return self
 
 
 class SandboxConfig(StrictModel):
