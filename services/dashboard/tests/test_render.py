@@ -70,6 +70,17 @@ def test_what_was_taken_out_is_shown(request_event) -> None:
     assert "taken out" not in Renderer().network_row(Change(1, "t", request_event()))
 
 
+def test_row_37_lost_events_are_shown(request_event) -> None:
+    event = request_event(kind="session", decision="info", reason="events-dropped", dropped=12)
+    assert "12 events were lost" in Renderer().network_row(Change(1, "t", event))
+    assert "lost" not in Renderer().network_row(Change(1, "t", request_event()))
+
+
+def test_row_78_tools_that_were_cut_are_shown(request_event) -> None:
+    html = Renderer().network_row(Change(1, "t", request_event(tags=("tools-cut",))))
+    assert "without server-side tools" in html
+
+
 def test_a_subject_is_escaped_in_row_and_header(state) -> None:
     from airut_dashboard.model import ReadModel
 

@@ -34,6 +34,8 @@ class Exchange:
     """Lower-case names of headers, and `?key` of query keys, that were taken out of the request."""
     inspection: Inspection | None = None
     """What the body has to pass before `allowed` is set."""
+    tools_cut: bool = False
+    """Whether tools that run on the API's side went out with less than was asked (field notes 78)."""
     scrubber: AnswerScrubber | None = None
     """Works on the answer, where real credentials may go to the host."""
     status: int | None = None
@@ -135,4 +137,8 @@ class Exchange:
         )
 
     def _tags(self) -> tuple[EgressTag, ...]:
-        return ("scrubbed",) if self.scrubber is not None and self.scrubber.found else ()
+        tags: dict[EgressTag, bool] = {
+            "scrubbed": self.scrubber is not None and self.scrubber.found,
+            "tools-cut": self.tools_cut,
+        }
+        return tuple(tag for tag, holds in tags.items() if holds)

@@ -57,8 +57,9 @@ class AgentOutput(Message):
 TaskEvent = Annotated[TaskStateChanged | AgentOutput, Field(discriminator="kind")]
 
 
-EgressTag = Literal["scrubbed"]
-"""What else is worth knowing of a request. `scrubbed`: its answer carried a real credential, which was taken out."""
+EgressTag = Literal["scrubbed", "tools-cut"]
+"""What else is worth knowing of a request. `scrubbed`: its answer carried a real credential, which was taken out.
+`tools-cut`: tools that would have run on the API's side were taken out of it, or domains of theirs."""
 
 
 class EgressEvent(Message):
