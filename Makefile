@@ -34,8 +34,9 @@ integration: ## tests on real NATS, Podman, Claude Code and Chromium
 bench: setup ## measure, each number beside a baseline from the same run
 	@$(BIN)/python -m bench
 
-fuzz: setup ## fuzz the pure decisions, a minute each; what is found fails
-	@$(BIN)/python -m fuzz
+FUZZ_SECONDS ?= 60
+fuzz: setup ## fuzz the pure decisions, a minute each (FUZZ_SECONDS=600 for ten); what is found fails
+	@$(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS)
 
 clean: ## remove what this checkout made: environment, caches, demo and test state
 	@scripts/clean.sh

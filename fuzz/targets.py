@@ -1,18 +1,25 @@
 """What is fuzzed: each target takes any bytes, and raises when a promise is broken."""
 
+import base64
 import contextlib
 from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+import dns.message
+import dns.rdatatype
 import graphql
 
 from airut_common.config.credentials import MaskedCredential
-from airut_common.config.yamlfile import ConfigError
+from airut_common.config.models import InstallationConfig
+from airut_common.config.yamlfile import ConfigError, load_yaml_model
 from airut_common.secrets import Secret
-from airut_egress import dns
+from airut_egress import messages_api
 from airut_egress.carriers import is_carrier, normal_name
 from airut_egress.credentials import MaskedEntry, substitute
+from airut_egress.dns import POOL, SyntheticNames, answer
+from airut_egress.interception.authority_form import read_authority
 from airut_egress.interception.head import head_problem
 from airut_egress.names import BadName, canonical_host, is_address_literal
 from airut_egress.paths import decode_path
@@ -20,7 +27,8 @@ from airut_egress.policy import RequestFacts, decide, parse_policy
 from airut_egress.policy.graphql import GraphqlRule, judge
 from airut_egress.policy.graphql_request import read_body
 from airut_egress.scrub import AnswerScrubber, Undecodable, needles_of
-from airut_egress.swap import Swap
+from airut_egress.strict_json import parse
+from airut_egress.swap import Swap, readable
 from airut_sandbox.dockerfile import DockerfileRefused, check_dockerfile
 from fuzz.signing import chunks, installation, signature
 
@@ -30,6 +38,7 @@ HOME: Final = "api.example.test"
 _POLICY: Final = parse_policy(
     f"url_prefixes:\n  - {{host: {HOME}, path: '/repos/mine/*', methods: [GET]}}\n", "fuzz"
 )
+_DOCS: Final = parse_policy("domains: [docs.test, '*.docs.test']\n", "fuzz")
 _ENTRY: Final = MaskedEntry.build("TOKEN", MaskedCredential(scopes=(HOME,)), Secret(REAL), FAKE)
 _NEEDLES: Final = needles_of([Swap(FAKE.encode(), REAL.encode())])
 _RULE: Final = GraphqlRule.parse(queries=("viewer",))
@@ -42,6 +51,14 @@ def policy(data: bytes) -> None:
         text = data.decode()
         with contextlib.suppress(ConfigError):
             decide(RequestFacts("GET", "https", HOME, 443, b"/"), parse_policy(text, "file"))
+
+
+def config(data: bytes) -> None:
+    """Any text is a configuration or an error in words."""
+    with contextlib.suppress(UnicodeDecodeError):
+        text = data.decode()
+        with contextlib.suppress(ConfigError):
+            load_yaml_model(text, "file", InstallationConfig)
 
 
 def path(data: bytes) -> None:
@@ -61,11 +78,16 @@ def path(data: bytes) -> None:
 
 
 def host(data: bytes) -> None:
-    """A canonical name stays one, and is never an address."""
+    """A canonical name stays one, and is never an address; also where a port follows it."""
     try:
         name = canonical_host(data)
     except BadName:
+        with contextlib.suppress(BadName):
+            name, port = read_authority(data)
+            assert port is not None
+            assert read_authority(f"{name}:{port}".encode()) == (name, port)
         return
+    assert read_authority(name.encode()) == (name, None)
     assert canonical_host(name) == name
     assert name == name.lower()
     assert not name.endswith(".")
@@ -74,12 +96,17 @@ def host(data: bytes) -> None:
 
 def headers(data: bytes) -> None:
     """A real value goes to its host, in its header, over TLS, and nowhere else; no other account goes along."""
-    parts = [line.partition(b":") for line in data.replace(b"\x00", FAKE.encode()).split(b"\n")]
+    basic = base64.b64encode(f"x-access-token:{FAKE}".encode())
+    text = data.replace(b"\x01", b"Basic " + basic).replace(b"\x00", FAKE.encode())
+    parts = [line.partition(b":") for line in text.split(b"\n")]
     lines = [(name, value) for name, _, value in parts]
     for where, tls in ((HOME, True), (HOME, False), ("other.test", True)):
         done = substitute(lines, where, target=b"/?" + data[:40], tls=tls, credentials=(_ENTRY,))
         for name, value in done.headers:
-            if REAL.encode() in value:
+            shown = readable(value)
+            if is_carrier(normal_name(name), value):
+                assert FAKE.encode() not in shown, data
+            if REAL.encode() in shown:
                 assert (where, tls, normal_name(name)) == (HOME, True, "authorization"), data
             elif where == HOME:
                 assert not is_carrier(normal_name(name), value) or normal_name(name) == "authorization", data
@@ -101,8 +128,36 @@ def request_head(data: bytes) -> None:
 
 def question(data: bytes) -> None:
     """Every datagram is answered with at most one address of ours, or not at all."""
-    answer, _ = dns.answer(data, dns.SyntheticNames())
-    assert answer is None or len(answer) <= max(512, len(data) + 16)
+    given, _ = answer(data, SyntheticNames())
+    if given is None:
+        return
+    assert len(given) <= max(512, len(data) + 16)
+    read = dns.message.from_wire(given)
+    assert given[:2] == data[:2]
+    addresses = [record for rrset in read.answer for record in rrset]
+    assert len(addresses) <= 1
+    for record in addresses:
+        assert record.rdtype == dns.rdatatype.A
+        assert IPv4Address(record.to_text()) in POOL
+    assert not read.authority
+    assert not read.additional
+
+
+def server_tools(data: bytes) -> None:
+    """A request of the Messages API goes on with domains of the allowlist alone, and would go on again as it is."""
+    try:
+        kept = messages_api.trim(data, _DOCS).body
+    except messages_api.Refused:
+        return
+    assert messages_api.trim(kept, _DOCS) == messages_api.Trimmed(kept, cut=False)
+    request = parse(kept, max_depth=1000)
+    assert "mcp_servers" not in request or not request["mcp_servers"] or b"docs.test" in kept
+    for tool in request.get("tools") or []:
+        if str(tool.get("type", "")).startswith("web_"):
+            assert tool["allowed_domains"]
+            for domain in tool["allowed_domains"]:
+                name = domain.partition("/")[0]
+                assert name == "docs.test" or name.endswith(".docs.test")
 
 
 def operation(data: bytes) -> None:
@@ -154,7 +209,7 @@ def dockerfile(data: bytes) -> None:
 TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
     target.__name__: target
     for target in (
-        *(policy, path, host, headers, request_head, question, operation, scrub, dockerfile),
-        *(chunks, signature, installation),
+        *(policy, config, path, host, headers, request_head, question, operation, server_tools, scrub),
+        *(dockerfile, chunks, signature, installation),
     )
 }

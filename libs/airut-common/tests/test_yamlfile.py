@@ -1,8 +1,12 @@
 """Strict YAML (rows 57 and 81): what is wrong is said with file, line, field and the expected form."""
 
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import ruamel.yaml.constructor
+import ruamel.yaml.error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -106,6 +110,14 @@ ONE_PROBLEM = {
     REPO.replace("{url:", "{push_credential: TOKEN, url:"): (
         "airut.yaml:2: repos.demo: git.push_credential names TOKEN, which is not in credentials"
     ),
+    "egress: {metrics_listen: 9464}": "airut.yaml:1: egress.metrics_listen: must be text; write it in quotes",
+    "egress: {traces_endpoint: 'collector:4318'}": (
+        "airut.yaml:1: egress.traces_endpoint: must be a URL with a path, such as "
+        "https://collector.example.org/v1/traces"
+    ),
+    "egress: {traces_endpoint: 'http://collector.example.org/v1/traces'}": (
+        "airut.yaml:1: egress: traces_endpoint: http is accepted for a loopback host only; use https"
+    ),
     # YAML itself
     "max_concurrent: 1\nmax_concurrent: 2": "airut.yaml:2: max_concurrent: stands here twice",
     "dashboard: {listen: a:1, listen: a:2}": "airut.yaml:1: dashboard.listen: stands here twice",
@@ -120,6 +132,15 @@ ONE_PROBLEM = {
     "[" * 200_000: "airut.yaml: is nested too deeply",
     "\n".join(" " * n + "a:" for n in range(500)): "airut.yaml: is nested too deeply",
     "a: b: c": "airut.yaml:1: is not valid YAML: mapping values are not allowed here",
+    "a: &x 1\nb: &x 2": (
+        "airut.yaml:2: is not valid YAML: the anchor &x stands in line 1 already; give this one another name"
+    ),
+    "a: [&x 1,\n  {b: &x 2}]": (
+        "airut.yaml:2: is not valid YAML: the anchor &x stands in line 1 already; give this one another name"
+    ),
+    "%YAML 1.3\n---\na: 1": (
+        "airut.yaml: is not valid YAML: version minor part can only be 2 or 1, got (1, 3)"
+    ),
     "a: 1\n---\nb: 2": "airut.yaml:2: is not valid YAML: but found another document",
 }
 
@@ -157,8 +178,42 @@ def test_every_pattern_of_the_models_has_words() -> None:
         *(models.SecretName, models.Endpoint, models.MailAddress, models.SenderPattern, models.RepoId),
         models.HostPatternText,
         *(credentials.GithubName, credentials.PermissionName, credentials.ClientId, credentials.HttpsUrl),
+        models.WebAddress,
     )
     assert {kind.__metadata__[-1].pattern for kind in kinds} == set(PATTERN_WORDS)
+
+
+def _warning_classes() -> list[type[Warning]]:
+    found = [
+        value
+        for module in (ruamel.yaml.error, ruamel.yaml.constructor)
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Warning)
+    ]
+    return list(dict.fromkeys(found))
+
+
+@pytest.mark.parametrize("kind", _warning_classes())
+@pytest.mark.parametrize("where", ["compose", "construct_object"])
+def test_whatever_the_parser_warns_of_is_an_error(kind: type[Warning], where: str, monkeypatch) -> None:
+    owner = {"compose": ruamel.yaml.YAML, "construct_object": ruamel.yaml.constructor.BaseConstructor}[where]
+    real = getattr(owner, where)
+
+    def warns(self, *args, **options):
+        # As the parser does it; one of them makes its own text.
+        node = SimpleNamespace(start_mark=SimpleNamespace(line=0, column=0))
+        warnings.warn(kind(node, "1") if "Mantissa" in kind.__name__ else kind("beware"), stacklevel=1)
+        return real(self, *args, **options)
+
+    monkeypatch.setattr(owner, where, warns)
+    with warnings.catch_warnings(action="ignore"):
+        assert problems("max_concurrent: 3")[0].startswith("airut.yaml")
+
+
+def test_an_anchor_may_be_used_often() -> None:
+    assert load(
+        "dashboard: &d {listen: 'a:1'}\nemail: {hostname: m, relay: {host: &h x, username: *h, password_secret: A}}"
+    )
 
 
 @settings(deadline=None, max_examples=300)

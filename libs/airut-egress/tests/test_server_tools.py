@@ -31,7 +31,7 @@ OWN = {"name": "Bash", "input_schema": {"type": "object"}}
 
 
 def trimmed(**request: Any) -> dict[str, Any]:
-    return json.loads(trim(json.dumps(request).encode(), POLICY))
+    return json.loads(trim(json.dumps(request).encode(), POLICY).body)
 
 
 @pytest.mark.parametrize(
@@ -215,6 +215,21 @@ def test_what_could_be_read_in_two_ways_is_refused(body: bytes) -> None:
         trim(body, POLICY)
 
 
+@pytest.mark.parametrize(
+    ("tool", "cut"),
+    [
+        (OWN, False),
+        (FETCH, True),
+        (FETCH | {"allowed_domains": []}, True),
+        (FETCH | {"allowed_domains": ["docs.example"]}, False),
+        (FETCH | {"allowed_domains": ["docs.example", "evil.example"]}, True),
+    ],
+)
+def test_row_78_it_is_known_whether_something_was_cut(tool: dict[str, Any], cut: bool) -> None:
+    for request in ({"tools": [tool]}, {"requests": [{"params": {"tools": [OWN, tool, OWN]}}]}):
+        assert trim(json.dumps(request).encode(), POLICY).cut is cut
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.text(max_size=5) | st.sampled_from(["url", "tool_addition", "tool_definition", "web_fetch_20250910", "docs.example", "custom"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
@@ -227,7 +242,7 @@ JSON = st.recursive(
 @given(JSON)
 def test_any_request_is_refused_or_stays_within_the_allowlist(value: Any) -> None:
     try:
-        found = json.loads(trim(json.dumps(value).encode(), POLICY))
+        found = json.loads(trim(json.dumps(value).encode(), POLICY).body)
     except Refused:
         return
     for tool in found.get("tools") or []:
@@ -251,6 +266,8 @@ async def test_on_the_wire(origin: Origin, tmp_path) -> None:
             answer = await http.post(f"http://{name}/v1/messages", json=sent)
             assert answer.status_code == 200
             assert json.loads(origin.seen[0].body) == {"model": "m", "tools": [OWN], "messages": []}
+            event = await world.recorder.wait(lambda e: e.kind == "request")
+            assert (event.decision, event.tags) == ("allow", ("tools-cut",))
             answer = await http.post(f"http://{name}/v1/messages", json={"tools": [{"type": "new_1"}]})
             assert (answer.status_code, answer.json()["obstacle"]) == (403, "server-tool")
             answer = await http.post(

@@ -29,6 +29,7 @@ def test_a_network_event_may_come_before_the_task_is_known(state, request_event)
         ("connection", "deny", (1, 1)),
         ("dns", "allow", (0, 0)),
         ("session", "info", (0, 0)),
+        ("request", "info", (0, 0)),
     ],
 )
 def test_only_attempts_to_reach_something_are_counted(request_event, kind, decision, counts) -> None:
@@ -37,6 +38,34 @@ def test_only_attempts_to_reach_something_are_counted(request_event, kind, decis
     view = model.task("t1")
     assert view is not None
     assert (view.requests, view.denied) == counts
+
+
+def test_a_request_is_under_way_until_its_end_takes_its_place(request_event) -> None:
+    model = ReadModel()
+    start = model.apply(1, request_event(decision="info", reason="started", request=7))
+    other = model.apply(2, request_event(request=6))
+    view = model.task("t1")
+    assert [change.sequence for change in view.network] == [1, 2]
+    assert (start.key, other.key) == (1, 2)
+    end = model.apply(3, request_event(request=7))
+    assert end.key == start.key
+    assert [change.sequence for change in view.network] == [2, 3]
+    assert (view.requests, view.under_way) == (2, {})
+
+
+def test_a_restarted_proxy_numbers_anew_and_replaces_no_old_row(request_event) -> None:
+    model = ReadModel()
+    model.apply(1, request_event(decision="info", reason="started", request=0))
+    model.apply(2, request_event(kind="session", decision="info", reason="opened"))
+    assert model.apply(3, request_event(request=0)).key == 3
+    assert [change.sequence for change in model.task("t1").network] == [1, 2, 3]
+
+
+def test_requests_that_never_end_are_bounded(request_event) -> None:
+    model = ReadModel()
+    for number in range(5000):
+        model.apply(number + 1, request_event(decision="info", reason="started", request=number))
+    assert len(model.task("t1").under_way) == 4000
 
 
 def test_a_late_event_does_not_bring_a_finished_task_back(state) -> None:

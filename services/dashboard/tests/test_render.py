@@ -54,12 +54,31 @@ def test_row_37_a_hostile_host_or_path_is_text(request_event, text) -> None:
     assert "<img" not in html
 
 
+def test_a_request_under_way_says_so(request_event) -> None:
+    event = request_event(decision="info", reason="started", request=3)
+    html = Renderer().network_row(Change(4, "t", event))
+    assert "under way</span>" in html
+    assert 'data-key="4"' in html
+    assert 'data-key="4"' in Renderer().network_row(Change(9, "t", request_event(request=3), 4))
+
+
 def test_what_was_taken_out_is_shown(request_event) -> None:
     event = request_event(stripped=("cookie", "?<b>key"), tags=("scrubbed",))
     html = Renderer().network_row(Change(1, "t", event))
     assert "without cookie, ?&lt;b&gt;key" in html
     assert "the answer held a credential" in html
     assert "taken out" not in Renderer().network_row(Change(1, "t", request_event()))
+
+
+def test_row_37_lost_events_are_shown(request_event) -> None:
+    event = request_event(kind="session", decision="info", reason="events-dropped", dropped=12)
+    assert "12 events were lost" in Renderer().network_row(Change(1, "t", event))
+    assert "lost" not in Renderer().network_row(Change(1, "t", request_event()))
+
+
+def test_row_78_tools_that_were_cut_are_shown(request_event) -> None:
+    html = Renderer().network_row(Change(1, "t", request_event(tags=("tools-cut",))))
+    assert "without server-side tools" in html
 
 
 def test_a_subject_is_escaped_in_row_and_header(state) -> None:

@@ -1,4 +1,4 @@
-"""One request of a sandbox, from its headers to its one event."""
+"""One request of a sandbox, from its headers to its events: one at its end, and one at its start if it lasts."""
 
 import time
 from collections.abc import Callable
@@ -41,14 +41,21 @@ class Exchange:
     """What the body has to go through as it streams."""
     signature: SignatureFilter | None = None
     """Signs the request when its body is complete."""
+    tools_cut: bool = False
+    """Whether tools that run on the API's side went out with less than was asked (field notes 78)."""
     scrubber: AnswerScrubber | None = None
     """Works on the answer, where real credentials may go to the host."""
     status: int | None = None
     bytes_out: int = 0
     bytes_in: int = 0
-    _started: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=time.monotonic)
+    """By the monotonic clock."""
+    _number: int = -1
     _finished: bool = False
     _collected: int = 0
+
+    def __post_init__(self) -> None:
+        self._number = self.session.starts.begin(self)
 
     def send(self, data: bytes) -> bytes | list[bytes]:
         """Let a part of the request's body pass; with nothing, its end. What exceeds a limit or is not what was signed
@@ -95,28 +102,61 @@ class Exchange:
         self._collected += size
 
     def finish(self, decision: Decided, reason: str) -> None:
-        """Record the event; later calls change nothing."""
+        """Record the event of its end; later calls change nothing."""
         if self._finished:
             return
         self._finished = True
         self.session.collected -= self._collected
+        self.session.starts.end(self._number)
+        self._record(
+            decision,
+            reason,
+            status=self.status,
+            tags=self._tags(),
+            bytes_out=self.bytes_out,
+            bytes_in=self.bytes_in,
+        )
+
+    def tell_start(self) -> None:
+        """Record that it is under way. What it has moved so far belongs to its end."""
+        self._record("info", "started")
+
+    def abandon(self) -> None:
+        """Cut it: nothing goes on without its event."""
+        self.cut("its start could not be recorded")
+
+    def _record(
+        self,
+        decision: Decided,
+        reason: str,
+        *,
+        status: int | None = None,
+        tags: tuple[EgressTag, ...] = (),
+        bytes_out: int = 0,
+        bytes_in: int = 0,
+    ) -> None:
         self.session.record(
             "request",
             decision,
             reason,
+            request=self._number,
             method=self.method,
             scheme=self.scheme,
             host=self.host,
             port=self.port,
             path=self.path,
-            status=self.status,
+            status=status,
             credentials=self.credentials,
             stripped=self.stripped,
-            tags=self._tags(),
-            bytes_out=self.bytes_out,
-            bytes_in=self.bytes_in,
-            duration_ms=round((time.monotonic() - self._started) * 1000, 2),
+            tags=tags,
+            bytes_out=bytes_out,
+            bytes_in=bytes_in,
+            duration_ms=round((time.monotonic() - self.started) * 1000, 2),
         )
 
     def _tags(self) -> tuple[EgressTag, ...]:
-        return ("scrubbed",) if self.scrubber is not None and self.scrubber.found else ()
+        tags: dict[EgressTag, bool] = {
+            "scrubbed": self.scrubber is not None and self.scrubber.found,
+            "tools-cut": self.tools_cut,
+        }
+        return tuple(tag for tag, holds in tags.items() if holds)

@@ -16,6 +16,7 @@ from .events import EventSink
 from .pace import Pace, Rates
 from .policy import Policy
 from .scrub import Needle, needles_of
+from .starts import Starts
 from .turns import Turns
 
 Decided = Literal["allow", "deny", "error", "info"]
@@ -70,6 +71,7 @@ class Session:
     names: SyntheticNames = field(default_factory=SyntheticNames)
     totals: Totals = field(default_factory=Totals)
     connections: set[Abortable] = field(default_factory=set)
+    starts: Starts = field(default_factory=Starts, repr=False)
     upload_limits: UploadLimits = field(default_factory=UploadLimits)
     sent: Sent = field(default_factory=Sent)
     pace: Pace = field(default_factory=lambda: Pace(Turns(), Rates()), repr=False)
@@ -153,6 +155,7 @@ class Session:
         decision: Decided,
         reason: str,
         *,
+        request: int | None = None,
         method: str = "",
         scheme: str = "",
         host: str = "",
@@ -167,7 +170,7 @@ class Session:
         duration_ms: float | None = None,
     ) -> None:
         """Count something and hand its event to the sink. Texts from the sandbox are cut here."""
-        if kind == "request":
+        if kind == "request" and decision != "info":
             self.totals.requests += 1
         if decision == "deny" and kind != "dns":
             self.totals.denied += 1
@@ -183,6 +186,7 @@ class Session:
             seq=self._sequence,
             decision=decision,
             reason=reason[:_MAX_TEXT],
+            request=request,
             method=method[:32],
             scheme=scheme,
             host=host[:255],

@@ -29,6 +29,13 @@ class Change:
     sequence: int
     task: str
     entry: Entry
+    start: int | None = None
+    """Of a request that was shown while it was under way: where its start stands. The end takes its place."""
+
+    @property
+    def key(self) -> int:
+        """Names the row of a page."""
+        return self.sequence if self.start is None else self.start
 
 
 @dataclass
@@ -51,6 +58,8 @@ class TaskView:
     denied: int = 0
     changes: deque[Change] = field(default_factory=lambda: deque(maxlen=MAX_CHANGES_PER_TASK))
     """What happened last, in stream order."""
+    under_way: dict[tuple[str, int], int] = field(default_factory=dict)
+    """Sandbox and number of each request whose start was told and whose end was not, to where its start stands."""
 
     @property
     def is_final(self) -> bool:
@@ -64,8 +73,13 @@ class TaskView:
 
     @property
     def network(self) -> list[Change]:
-        """What its sandbox tried to reach."""
-        return [change for change in self.changes if isinstance(change.entry, EgressEvent)]
+        """What its sandbox tried to reach: a request that is under way by its start, later by its end."""
+        ended = {change.start for change in self.changes}
+        return [
+            change
+            for change in self.changes
+            if isinstance(change.entry, EgressEvent) and change.sequence not in ended
+        ]
 
 
 class ReadModel:
@@ -95,14 +109,15 @@ class ReadModel:
     def apply(self, sequence: int, entry: Entry) -> Change:
         """Take one event in."""
         view = self._view(entry)
+        start = None
         match entry:
             case TaskStateChanged():
                 _apply_state(view, entry)
             case EgressEvent():
-                _apply_network(view, entry)
+                start = _apply_network(view, sequence, entry)
             case AgentOutput():
                 view.conversation = entry.conversation
-        change = Change(sequence, view.id, entry)
+        change = Change(sequence, view.id, entry, start)
         view.changes.append(change)
         view.updated_at = max(view.updated_at, entry.at)
         self.sequence = sequence
@@ -148,7 +163,16 @@ def _apply_state(view: TaskView, event: TaskStateChanged) -> None:
     view.timings_ms |= event.timings_ms
 
 
-def _apply_network(view: TaskView, event: EgressEvent) -> None:
+def _apply_network(view: TaskView, sequence: int, event: EgressEvent) -> int | None:
+    """Count it; where the start of the request stands that it ends."""
+    if event.is_start:
+        if event.request is not None and len(view.under_way) < MAX_CHANGES_PER_TASK:
+            view.under_way[event.sandbox, event.request] = sequence
+        return None
+    if event.kind == "session" and event.reason == "opened":
+        # The proxy was restarted: its requests count anew, and the old ones have lost their ends.
+        view.under_way.clear()
     if event.kind in {"request", "connection"}:
         view.requests += 1
         view.denied += event.decision == "deny"
+    return None if event.request is None else view.under_way.pop((event.sandbox, event.request), None)

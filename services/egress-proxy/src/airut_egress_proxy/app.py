@@ -22,6 +22,7 @@ from .control import Control
 from .keys import installation_key
 from .sink import BusSink
 from .spool import Spool
+from .watchers import watch_events
 
 SERVICE: Final = "egress-proxy"
 _MAX_SOCKET_PATH: Final = 90  # sockaddr_un has 108 bytes, and the draft's name is a little longer
@@ -46,9 +47,12 @@ async def run(service: Service) -> None:
     spool = Spool.open(settings.state_dir / "events.spool")
     service.exit_stack.callback(spool.close)
     sink = BusSink(_BusOutlet(bus), spool)
+    watched = await watch_events(
+        config.server.egress, sink, spool, service=SERVICE, stack=service.exit_stack, on_problem=report
+    )
     networks = SandboxNetworks(
         egress=config.server.egress,
-        sink=sink,
+        sink=watched.sink,
         installation_key=installation_key(settings.state_dir / "surrogates.key"),
         state_dir=settings.state_dir,
         attach_socket=service.exit_stack.enter_context(_socket_path(settings.state_dir)),
@@ -61,7 +65,7 @@ async def run(service: Service) -> None:
     service.spawn("deserted", _close_deserted(networks))
     async with bus.serve(SERVICE, control.endpoints(settings.host)):
         # Orchestrators open their sessions anew on this, so nothing may be missing by now (field notes 36).
-        await service.ready()
+        await service.ready(watched.addresses)
         await service.stopping.wait()
 
 

@@ -36,10 +36,13 @@ class BusSink:
         self._outlet = outlet
         self._spool = spool
         self._dropped: dict[Sandbox, tuple[int, int]] = {}
+        self.dropped = 0
+        """Events that were lost since the start."""
 
     def record(self, event: EgressEvent) -> None:
         """Take an event in."""
         if not self._keep(event):
+            self.dropped += 1
             key = (event.repo, event.sandbox, event.task)
             count, _ = self._dropped.get(key, (0, 0))
             if not self._dropped:

@@ -42,6 +42,11 @@ class Spool:
         """Whether everything has been read."""
         return self._next >= self._end
 
+    @property
+    def waiting_bytes(self) -> int:
+        """What has not been read."""
+        return self._end - self._next
+
     def append(self, subject: str, data: bytes) -> bool:
         """Keep one event; False when there is no room for it."""
         line = json.dumps([subject, data.decode()]).encode() + b"\n"

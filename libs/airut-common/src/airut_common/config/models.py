@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -17,6 +18,9 @@ MailAddress = Annotated[str, StringConstraints(pattern=r"^[^@\s<>\"]+@[^@\s<>\"*
 SenderPattern = Annotated[str, StringConstraints(pattern=r"^([^@\s<>\"*]+|\*)@[^@\s<>\"*]+$", to_lower=True)]
 """An exact address, or `*@domain` for everybody of exactly that domain."""
 
+WebAddress = Annotated[str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.\[\]:_-]+/[!-~]*$")]
+"""A URL of http or https, with a path."""
+
 PATTERN_WORDS: Mapping[str, str] = {
     r"^[A-Z][A-Z0-9_]{0,63}$": "be written like an environment variable: capitals, digits and underscores",
     r"^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$": "be `host:port`, such as 127.0.0.1:2525",
@@ -27,6 +31,7 @@ PATTERN_WORDS: Mapping[str, str] = {
     r"^[a-z_]{1,64}$": "be the name of a permission, such as pull_requests",
     r"^[A-Za-z0-9.]{1,64}$": "be a number, or a client id in quotes",
     r"^https://[^\s?#@]+$": "be an https URL, without a user, a query or a fragment",
+    r"^https?://[A-Za-z0-9.\[\]:_-]+/[!-~]*$": "be a URL with a path, such as https://collector.example.org/v1/traces",
     rf"^{REPO_ID_PATTERN}$": "be lower-case letters, digits and dashes, at most 40, beginning with a letter or digit",
 }
 """What each pattern asks for, for the person who did not meet it."""
@@ -122,6 +127,17 @@ class EgressConfig(StrictModel):
     """Of one task. Twice as many may come at once; what is above waits for 2 s at most and is then refused with 429."""
     max_bytes_per_second: Annotated[float, Field(gt=0)] | None = None
     """Of one task, in both directions together; what is above waits. None is no limit."""
+    metrics_listen: Endpoint | None = None
+    """Where `/metrics` answers Prometheus, without a login. Read at the start."""
+    traces_endpoint: WebAddress | None = None
+    """The URL that takes OpenTelemetry's spans (OTLP over HTTP), with its path. Read at the start."""
+
+    @model_validator(mode="after")
+    def _traces_are_not_read_on_their_way(self) -> Self:
+        url = urlsplit(self.traces_endpoint or "")
+        if url.scheme == "http" and url.hostname not in {"127.0.0.1", "::1", "localhost"}:
+            raise ValueError("traces_endpoint: http is accepted for a loopback host only; use https")
+        return self
 
 
 class SandboxConfig(StrictModel):

@@ -3,13 +3,16 @@
 import json
 import math
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer, ComposerError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from airut_common.config.explain import Path, explain, field_name
@@ -52,10 +55,12 @@ def load_yaml_model[T: BaseModel](text: str, source: str, model: type[T]) -> T:
     Raises:
         ConfigError: with every problem that was found.
     """
-    root = _compose(text, source)
     lines: dict[Path, int] = {}
     reader = _Reader(source, lines)
-    data: Any = {} if root is None else reader.read(root)
+    with warnings.catch_warnings(action="error"):
+        # What the parser only warns of can be read in two ways, and a warning reaches nobody who could mend the file.
+        root = _compose(text, source)
+        data: Any = {} if root is None else reader.read(root)
     if not isinstance(data, dict):
         raise ConfigError((Problem(source, 1, "", "must hold `key: value` lines at its top level"),))
     try:
@@ -87,16 +92,31 @@ def _compose(text: str, source: str) -> Node | None:
     if _open_brackets(text) > MAX_OPEN_BRACKETS:
         raise ConfigError((Problem(source, None, "", "is nested too deeply"),))
     try:
-        root: Node | None = YAML(typ="safe", pure=True).compose(text)
+        yaml = YAML(typ="safe", pure=True)
+        yaml.Composer = _Composer
+        root: Node | None = yaml.compose(text)
         return root
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else None
         raise ConfigError((Problem(source, line, "", _syntax(str(error.problem))),)) from None
     except RecursionError:
         raise ConfigError((Problem(source, None, "", "is nested too deeply"),)) from None
-    except (YAMLError, ValueError) as error:
+    except (YAMLError, Warning, AssertionError, ValueError) as error:
+        # It asserts that it knows the version of a `%YAML` line.
         first = str(error).splitlines()[0]
         raise ConfigError((Problem(source, None, "", f"is not valid YAML: {first}"),)) from None
+
+
+class _Composer(Composer):
+    """Takes each anchor once. Otherwise an alias would mean the last one that stands above it."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.parser.peek_event()
+        if not isinstance(event, AliasEvent) and event.anchor in self.anchors:
+            first = self.anchors[event.anchor].start_mark.line + 1
+            problem = f"the anchor &{event.anchor} stands in line {first} already; give this one another name"
+            raise ComposerError(None, None, problem, event.start_mark)
+        return super().compose_node(parent, index)
 
 
 def _open_brackets(text: str) -> int:
@@ -162,7 +182,7 @@ class _Reader:
         line = self._lines[path]  # of its key: an empty value is found only where the next line begins
         try:
             value = self._constructor.construct_object(node, deep=True)
-        except (ValueError, ArithmeticError, YAMLError):
+        except (ValueError, ArithmeticError, YAMLError, Warning):
             # `._` is a number to the grammar and to nobody else; a number may also have too many digits.
             message = "cannot be read as a number; write it in quotes if text is meant"
             raise ConfigError((self._problem(line, path, message),)) from None

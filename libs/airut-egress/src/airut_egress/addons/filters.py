@@ -31,7 +31,7 @@ def inspection_for(
     if messages_api.applies_to(facts.host, facts.raw_path):
         if _only(headers, b"content-encoding").strip().lower() not in {"", "identity"}:
             raise Denied("body", "requests of the Messages API are inspected, and cannot be compressed")
-        filters.append(ServerToolFilter(policy))
+        filters.append(ServerToolFilter(policy, exchange))
     if decision.graphql:
         filters.append(GraphqlFilter(GraphqlHead.of(facts, headers), decision, exchange))
     filters += [
@@ -46,6 +46,7 @@ class ServerToolFilter:
     """Keeps Anthropic's servers to what the allowlist opens; whatever rule has allowed the request."""
 
     policy: Policy
+    exchange: Exchange
 
     def __call__(self, body: bytes) -> bytes:
         """The body without tools that reach further.
@@ -56,9 +57,11 @@ class ServerToolFilter:
         if not body:
             return body
         try:
-            return messages_api.trim(body, self.policy)
+            trimmed = messages_api.trim(body, self.policy)
         except messages_api.Refused as refused:
             raise Denied("server-tool", str(refused)) from None
+        self.exchange.tools_cut = trimmed.cut
+        return trimmed.body
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,15 @@ or sent by a URL, what its own network refuses.
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from airut_egress import strict_json
 from airut_egress.names import BadName, canonical_host
-from airut_egress.paths import lenient_segments
 from airut_egress.policy import Policy
 from airut_egress.policy.model import Rule
 
-HOST: Final = "api.anthropic.com"
-_PATH: Final = "/v1/messages"
 #: Run by the client: the sandbox's own network holds.
 _CLIENTS_OWN: Final = re.compile(r"(?:bash|text_editor|computer|memory)_[0-9]{8}")
 #: Run by the API's servers without reaching anything: a search in the request's own tools, a container without network.
@@ -33,8 +31,6 @@ _DOMAIN: Final = re.compile(r"[^/*?@:#\s\\%]+(?:/[^*?#\s\\%]*)?")
 _DOT_SEGMENT: Final = re.compile(r"/\.{1,2}(?:/|\Z)")
 #: Parsers drop some of these before they read a URL, and read a backslash as a slash.
 _BAD_IN_URL: Final = re.compile(r"[\x00-\x20\x7f\\]|\s")
-#: Services in which agents of Anthropic's run, in environments with networks of their own.
-_OTHER_AGENTS: Final = frozenset({"agents", "sessions", "environments", "deployments", "tunnels", "vaults"})
 _MAX_DEPTH: Final = 200
 
 
@@ -42,29 +38,30 @@ class Refused(Exception):
     """The request must not go on; the text is for people."""
 
 
-def applies_to(host: str, raw_path: bytes) -> bool:
-    """Whether a request, by its canonical host and raw target, may be one of the Messages API. In doubt it is."""
-    return host == HOST and f"/{'/'.join(lenient_segments(raw_path))}".startswith(_PATH)
+@dataclass(frozen=True, slots=True)
+class Trimmed:
+    """A request as it may go on."""
+
+    body: bytes
+    """Written anew."""
+    cut: bool
+    """Whether a tool was taken out, or some of its domains."""
 
 
-def starts_agents(host: str, raw_path: bytes) -> bool:
-    """Whether a request, by its canonical host and raw target, may be for agents that run on Anthropic's side."""
-    return host == HOST and not _OTHER_AGENTS.isdisjoint(lenient_segments(raw_path)[:2])
-
-
-def trim(body: bytes, policy: Policy) -> bytes:
-    """The request as it may go on, written anew.
+def trim(body: bytes, policy: Policy) -> Trimmed:
+    """The request without what the allowlist does not let the sandbox reach.
 
     Raises:
-        Refused: it asks for something that the allowlist does not let the sandbox reach, or cannot be read.
+        Refused: it asks for something of that kind that cannot be cut out, or cannot be read.
     """
+    scissors = _Scissors(policy)
     try:
         request = strict_json.parse(body, max_depth=_MAX_DEPTH)
         if not isinstance(request, dict):
             raise Refused("a request of the Messages API is one JSON object")
         for params in _params(request):
-            _trim(params, policy)
-        return strict_json.dump(request)
+            scissors.trim(params)
+        return Trimmed(strict_json.dump(request), scissors.cut)
     except strict_json.BadJson as error:
         raise Refused(str(error)) from None
 
@@ -79,56 +76,83 @@ def _params(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield params
 
 
-def _trim(params: dict[str, Any], policy: Policy) -> None:
-    servers = _list(params, "mcp_servers")
-    for server in servers:
-        url = server.get("url") if isinstance(server, dict) else None
-        _check_url(url, policy, "an MCP server", opens=_opens_everything)
-    tools = _list(params, "tools")
-    kept = [tool for tool in tools if _keep(tool, policy, has_servers=bool(servers))]
-    _check_choice(params.get("tool_choice"), kept)
-    if kept:
-        params["tools"] = kept
-    elif tools:
-        # The API takes no choice without tools.
-        del params["tools"]
-        params.pop("tool_choice", None)
-    for key in params.keys() - {"tools", "mcp_servers", "requests", "metadata"}:
-        if key in _SAID:
-            _check_said(params[key], policy, has_servers=bool(servers))
-        else:
-            _check_urls(params[key], policy)
+class _Scissors:
+    """Cuts one request, and notes whether it had to."""
 
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self.cut = False
 
-def _keep(tool: Any, policy: Policy, *, has_servers: bool) -> bool:
-    """Whether a tool stays; the domains of one that fetches are cut in place."""
-    if not isinstance(tool, dict):
-        raise Refused("a tool is a JSON object")
-    kind = tool.get("type", "custom")
-    if kind is None or kind == "custom":
-        return True
-    if not isinstance(kind, str):
-        raise Refused("the type of a tool is a string")
-    if _CLIENTS_OWN.fullmatch(kind) or _REACHES_NOTHING.fullmatch(kind):
-        return True
-    if kind == _MCP:
-        if not has_servers:
-            raise Refused("an mcp_toolset needs an MCP server in the request")
-        return True
-    if _FETCHES.fullmatch(kind) is None:
-        raise Refused(f"the tool type {kind[:60]!r} is not known here, so nobody can say what it would reach")
-    return _cut_domains(tool, kind, policy)
+    def trim(self, params: dict[str, Any]) -> None:
+        """Cut in place."""
+        servers = _list(params, "mcp_servers")
+        for server in servers:
+            url = server.get("url") if isinstance(server, dict) else None
+            _check_url(url, self._policy, "an MCP server", opens=_opens_everything)
+        tools = _list(params, "tools")
+        kept = [tool for tool in tools if self._keep(tool, has_servers=bool(servers))]
+        _check_choice(params.get("tool_choice"), kept)
+        if kept:
+            params["tools"] = kept
+        elif tools:
+            # The API takes no choice without tools.
+            del params["tools"]
+            params.pop("tool_choice", None)
+        for key in params.keys() - {"tools", "mcp_servers", "requests", "metadata"}:
+            if key in _SAID:
+                self._check_said(params[key], has_servers=bool(servers))
+            else:
+                _check_urls(params[key], self._policy)
 
+    def _keep(self, tool: Any, *, has_servers: bool) -> bool:
+        """Whether a tool stays; the domains of one that fetches are cut in place."""
+        if not isinstance(tool, dict):
+            raise Refused("a tool is a JSON object")
+        kind = tool.get("type", "custom")
+        if kind is None or kind == "custom":
+            return True
+        if not isinstance(kind, str):
+            raise Refused("the type of a tool is a string")
+        if _CLIENTS_OWN.fullmatch(kind) or _REACHES_NOTHING.fullmatch(kind):
+            return True
+        if kind == _MCP:
+            if not has_servers:
+                raise Refused("an mcp_toolset needs an MCP server in the request")
+            return True
+        if _FETCHES.fullmatch(kind) is None:
+            raise Refused(
+                f"the tool type {kind[:60]!r} is not known here, so nobody can say what it would reach"
+            )
+        return self._cut_domains(tool, kind)
 
-def _cut_domains(tool: dict[str, Any], kind: str, policy: Policy) -> bool:
-    if tool.get("blocked_domains"):
-        raise Refused(f"{kind}: blocked_domains leaves everything else open; use allowed_domains")
-    tool.pop("blocked_domains", None)
-    domains = _list(tool, "allowed_domains")
-    kept = [read for domain in domains if (read := _fetchable(domain, kind, policy)) is not None]
-    # An empty list might mean "everything" to the API: then the tool goes.
-    tool["allowed_domains"] = kept
-    return bool(kept)
+    def _cut_domains(self, tool: dict[str, Any], kind: str) -> bool:
+        if tool.get("blocked_domains"):
+            raise Refused(f"{kind}: blocked_domains leaves everything else open; use allowed_domains")
+        tool.pop("blocked_domains", None)
+        domains = _list(tool, "allowed_domains")
+        kept = [read for domain in domains if (read := _fetchable(domain, kind, self._policy)) is not None]
+        # An empty list might mean "everything" to the API: then the tool goes.
+        tool["allowed_domains"] = kept
+        self.cut = self.cut or not kept or len(kept) < len(domains)
+        return bool(kept)
+
+    def _check_said(self, value: Any, *, has_servers: bool) -> None:
+        """Every `source` with a URL and every tool that is defined on the way, but for what a tool was once called
+        with: nobody fetches that."""
+        for found in _objects(value, without_calls=True):
+            source = found.get("source")
+            if isinstance(source, dict) and "url" in source:
+                _check_url(source["url"], self._policy, "a source")
+            kind = found.get("type")
+            if kind == "tool_definition":
+                if not self._keep(found.get("definition"), has_servers=has_servers):
+                    raise Refused(
+                        "a tool that is defined in a message would reach further than the network allowlist"
+                    )
+            elif kind == "tool_addition":
+                added = found.get("tool")
+                if not isinstance(added, dict) or added.get("type") not in _ADDED:
+                    raise Refused("a tool_addition has a tool that is not known here")
 
 
 def _fetchable(domain: Any, kind: str, policy: Policy) -> str | None:
@@ -167,25 +191,6 @@ def _check_choice(choice: Any, tools: list[dict[str, Any]]) -> None:
         return
     if choice.get("name") not in [tool.get("name") for tool in tools]:
         raise Refused("tool_choice names a tool that the network allowlist does not allow")
-
-
-def _check_said(value: Any, policy: Policy, *, has_servers: bool) -> None:
-    """Every `source` with a URL and every tool that is defined on the way, but for what a tool was once called with:
-    nobody fetches that."""
-    for found in _objects(value, without_calls=True):
-        source = found.get("source")
-        if isinstance(source, dict) and "url" in source:
-            _check_url(source["url"], policy, "a source")
-        kind = found.get("type")
-        if kind == "tool_definition":
-            if not _keep(found.get("definition"), policy, has_servers=has_servers):
-                raise Refused(
-                    "a tool that is defined in a message would reach further than the network allowlist"
-                )
-        elif kind == "tool_addition":
-            added = found.get("tool")
-            if not isinstance(added, dict) or added.get("type") not in _ADDED:
-                raise Refused("a tool_addition has a tool that is not known here")
 
 
 def _check_urls(value: Any, policy: Policy) -> None:

@@ -26,11 +26,13 @@ class Recorder:
     """An event sink that can be waited on."""
 
     events: list[EgressEvent] = field(default_factory=list)
+    starts: list[EgressEvent] = field(default_factory=list)
+    """Kept apart, because on a slow machine any request may last."""
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def record(self, event: EgressEvent) -> None:
         """Keep an event."""
-        self.events.append(event)
+        (self.starts if event.is_start else self.events).append(event)
         self._changed.set()
 
     async def wait(self, accept: Callable[[EgressEvent], bool]) -> EgressEvent:
@@ -39,15 +41,26 @@ class Recorder:
         Raises:
             TimeoutError: none came; the text lists those that did.
         """
+        return await self._wait(self.events, accept)
+
+    async def wait_start(self) -> EgressEvent:
+        """The first start that is told, now or soon.
+
+        Raises:
+            TimeoutError: none was.
+        """
+        return await self._wait(self.starts, lambda _: True)
+
+    async def _wait(self, events: list[EgressEvent], accept: Callable[[EgressEvent], bool]) -> EgressEvent:
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 while True:
-                    if found := next(filter(accept, self.events), None):
+                    if found := next(filter(accept, events), None):
                         return found
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            raise TimeoutError("\n".join(map(repr, self.events))) from None
+            raise TimeoutError("\n".join(map(repr, events))) from None
 
     def of(self, kind: str) -> list[EgressEvent]:
         """Events of a kind, in order."""

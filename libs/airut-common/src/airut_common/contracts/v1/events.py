@@ -57,8 +57,9 @@ class AgentOutput(Message):
 TaskEvent = Annotated[TaskStateChanged | AgentOutput, Field(discriminator="kind")]
 
 
-EgressTag = Literal["scrubbed"]
-"""What else is worth knowing of a request. `scrubbed`: its answer carried a real credential, which was taken out."""
+EgressTag = Literal["scrubbed", "tools-cut"]
+"""What else is worth knowing of a request. `scrubbed`: its answer carried a real credential, which was taken out.
+`tools-cut`: tools that would have run on the API's side were taken out of it, or domains of theirs."""
 
 
 class EgressEvent(Message):
@@ -74,7 +75,10 @@ class EgressEvent(Message):
     """Counts from 0 within the sandbox; a gap means that events were dropped."""
     decision: Literal["allow", "deny", "error", "info"]
     reason: str = ""
-    """The rule that allowed, or the obstacle: `host`, `path`, `method`, `mismatch`, `literal`, ...."""
+    """The rule that allowed, or the obstacle: `host`, `path`, `method`, `mismatch`, `literal`, ....; `started`, with
+    the decision `info`, for a request that lasts and whose end is still to come."""
+    request: int | None = None
+    """On `request`: counts from 0 within the sandbox. The event of a start and that of its end have the same."""
     method: str = ""
     scheme: str = ""
     host: str = ""
@@ -91,8 +95,14 @@ class EgressEvent(Message):
     bytes_out: int = 0
     bytes_in: int = 0
     duration_ms: float | None = None
+    """Before `at`, so much time had passed since the request began."""
     dropped: int = 0
     """On `session`: events lost since the last one, because a buffer was full."""
+
+    @property
+    def is_start(self) -> bool:
+        """Whether this tells that a request has begun, and another event will tell its end."""
+        return self.kind == "request" and self.decision == "info"
 
 
 class ServiceEvent(Message):
