@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address
 from typing import Final
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import dns.message
 import dns.rdatatype
@@ -151,13 +151,17 @@ def server_tools(data: bytes) -> None:
         return
     assert messages_api.trim(kept, _DOCS) == messages_api.Trimmed(kept, cut=False)
     request = parse(kept, max_depth=1000)
-    assert "mcp_servers" not in request or not request["mcp_servers"] or b"docs.test" in kept
+    for server in request.get("mcp_servers") or []:
+        assert _in_docs(urlsplit(server["url"]).hostname or "")
     for tool in request.get("tools") or []:
         if str(tool.get("type", "")).startswith("web_"):
             assert tool["allowed_domains"]
             for domain in tool["allowed_domains"]:
-                name = domain.partition("/")[0]
-                assert name == "docs.test" or name.endswith(".docs.test")
+                assert _in_docs(domain.partition("/")[0])
+
+
+def _in_docs(name: str) -> bool:
+    return canonical_host(name).endswith(".docs.test") or canonical_host(name) == "docs.test"
 
 
 def operation(data: bytes) -> None:

@@ -95,6 +95,23 @@ async def test_an_open_page_is_told_of_what_happens(site, state, said, request_e
     assert second["event"] == "network"
 
 
+async def test_the_end_of_a_request_takes_the_row_of_its_start(site, state, request_event) -> None:
+    site.happen(1, state())
+    site.happen(2, request_event(decision="info", reason="started", request=0))
+    async with httpx.AsyncClient(base_url=site.url, timeout=10) as client:
+        page = (await client.get("/tasks/t1")).text
+        async with client.stream("GET", "/tasks/t1/stream?after=2") as r:
+            stream = events(r)
+            site.happen(3, request_event(request=0, status=200))
+            live = await asyncio.wait_for(anext(stream), 10)
+        later = (await client.get("/tasks/t1")).text
+        api = (await client.get("/api/v1/tasks/t1/network")).json()
+    row = '<tr data-key="2"'
+    assert (page.count(row), live["data"].count(row), later.count(row)) == (1, 1, 1)
+    assert ("under way" in page, "under way" in live["data"], "under way" in later) == (True, False, False)
+    assert [event["decision"] for event in api] == ["allow"]
+
+
 async def test_a_page_that_comes_back_gets_what_it_missed_once(site, state, said) -> None:
     site.happen(1, state())
     site.happen(2, said("one"))

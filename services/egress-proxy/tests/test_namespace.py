@@ -106,7 +106,7 @@ async def event_of(proxy: Proxy, sandbox: str, kind: str, host: str) -> EgressEv
         async with contextlib.aclosing(proxy.bus.replay([egress_event("demo", sandbox)])) as stored:
             async for message in stored:
                 event = EgressEvent.decode(message.data)
-                if (event.kind, event.host) == (kind, host):
+                if (event.kind, event.host) == (kind, host) and not event.is_start:
                     return event
     raise AssertionError
 
