@@ -1,11 +1,15 @@
 """`kill -9` of each part while a task runs: one reply, nothing lost (acceptance 5)."""
 
+import asyncio
 import json
 import os
 import signal
 from pathlib import Path
 
 import pytest
+
+from airut_demo.world.git_https import Gate
+from airut_demo.world.world import GIT_NAME, REPOSITORY
 
 from .conftest import ALL, Site, bash, message_id, text_of
 
@@ -41,6 +45,37 @@ async def test_one_reply_and_nothing_lost(site: Site, victim: str) -> None:
     text = await killed_while_it_runs(site, victim)
     assert "finished" in text
     assert "refs/heads" in text or "HEAD" in text
+
+
+CLONE = f"""\
+failed=no
+while :; do
+    rm -rf /tmp/clone
+    if git clone -q https://{GIT_NAME}/{REPOSITORY}.git /tmp/clone; then
+        if [ $failed = yes ]; then break; fi
+    else
+        failed=yes
+    fi
+done
+git -C /tmp/clone fsck && echo cloned in spite of it
+"""
+
+
+async def test_a_clone_and_the_agent_outlive_the_egress_proxy(site: Site) -> None:
+    """A script that tries again, as they do, and Claude Code: both have their connections cut, and both finish."""
+    subject = "Clone while the proxy dies"
+    mail = await site.send(f"Do {site.script(bash(CLONE), ALL)}", subject=subject)
+    await site.until(subject, "running")
+    gate = site.world.git.gate = Gate()
+    try:
+        async with asyncio.timeout(60):
+            await gate.reached.wait()
+        os.kill(site.processes()["egress-proxy"], signal.SIGKILL)
+    finally:
+        site.world.git.gate = None
+        gate.opened.set()
+    assert "cloned in spite of it" in text_of(await site.reply_to(mail))
+    await site.refresh()
 
 
 async def test_row_54_a_mail_that_is_delivered_again_is_one_task(site: Site) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
@@ -29,6 +30,14 @@ _PERSON = {
 }
 
 
+@dataclass
+class Gate:
+    """A place where requests wait."""
+
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class GitHost:
     """Bare repositories below `root`. `seen` holds digests of the credentials that arrived, never the values."""
 
@@ -38,6 +47,8 @@ class GitHost:
         self.seen: set[str] = set()
         self.redirects: dict[str, str] = {}
         """Path (without its first slash) to where it sends the client, as hosts do."""
+        self.gate: Gate | None = None
+        """Objects are handed out when it is opened."""
 
     def create(self, name: str, files: Mapping[str, str]) -> Path:
         """A bare repository `name` with one commit of `files` on `main`. Blocking."""
@@ -69,6 +80,9 @@ class GitHost:
         return web
 
     async def _serve(self, request: Request, path: str) -> Response:
+        if self.gate is not None and path.endswith("git-upload-pack"):
+            self.gate.reached.set()
+            await self.gate.opened.wait()
         if path in self.redirects:
             return Response(status_code=302, headers={"Location": self.redirects[path]})
         password = _password(request.headers.get("authorization", ""))
