@@ -2,7 +2,10 @@
 
 import asyncio
 import itertools
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from pathlib import Path
@@ -22,10 +25,15 @@ from airut_sandbox.base_image import ensure_base_image
 from airut_sandbox.podman import probe_podman
 
 TASK_SECONDS = 120.0
+BULK_NAME, PLAIN_NAME, SINK_NAME = "bulk.demo.example", "plain.demo.example", "sink.demo.example"
+UPLOAD_LIMITS = {SINK_NAME: 128 * 1024 * 1024}
 ALLOWLIST = f"""\
 domains:
   - {MODEL_NAME}
   - "*.rebind.example"
+  - {BULK_NAME}
+  - {PLAIN_NAME}
+  - {SINK_NAME}
 url_prefixes:
   - {{host: {GIT_NAME}, path: "/{REPOSITORY}.git/*"}}
   - {{host: {GIT_NAME}, path: "/read-only/*", methods: [GET]}}
@@ -156,20 +164,40 @@ def say_all(results: Sequence[str]) -> str:
 ALL = Say(say_all)
 
 
+@asynccontextmanager
+async def bulk_origin(world: World) -> AsyncIterator[Mapping[str, str]]:
+    """An upstream for floods, in a process of its own; yields where its names are to be dialled."""
+    files = world.ca.issue(BULK_NAME)
+    script = Path(__file__).parent / "bulk_origin.py"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, script, files.certificate, files.key, stdin=PIPE, stdout=PIPE
+    )
+    try:
+        assert process.stdout is not None
+        tls, plain = (await asyncio.wait_for(process.stdout.readline(), 30)).decode().split()
+        yield dict.fromkeys((PLAIN_NAME, SINK_NAME), f"127.0.0.1:{plain}") | {BULK_NAME: f"127.0.0.1:{tls}"}
+    finally:
+        process.kill()
+        await process.wait()
+
+
 async def open_site(folder: Path) -> AsyncIterator[Site]:
     """A site of one's own, and nothing of it left in Podman afterwards."""
     podman = await probe_podman(folder / "podman", runtime=None)
     image = await ensure_base_image(podman, cache_dir=cache_folder() / "base-image")
     files = {
-        "probe.py": (Path(__file__).parent / "probe.py").read_text(),
+        **{name: (Path(__file__).parent / name).read_text() for name in ("probe.py", "neighbours.py")},
         ".airut/network-allowlist.yaml": ALLOWLIST,
     }
-    async with open_world(folder / "world", (), files=files) as world:
+    async with open_world(folder / "world", (), files=files) as world, bulk_origin(world) as bulk:
         for name, addresses in REBINDING.items():
             for kind, address in addresses:
                 world.zones.add(f"{name}.rebind.example", kind, *address)
         installation = DemoInstallation(folder)
-        installation.write(settings(world, base_image=image, real_model=False))
+        config = settings(world, base_image=image, real_model=False)
+        config["egress"]["connect_to"] |= bulk
+        config["egress"]["upload_limits"] = UPLOAD_LIMITS
+        installation.write(config)
         try:
             async with installation.running():
                 await installation.set_secret(GIT_TOKEN, world.git_token)
