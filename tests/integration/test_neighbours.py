@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from .attacks import NEIGHBOURS
 from .conftest import ALL, Site, bash, text_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
@@ -87,33 +88,54 @@ async def beside(site: Site) -> Beside:
     return result
 
 
-async def test_row_35_ten_thousand_connections_are_refused_at_once_beyond_the_limit(beside: Beside) -> None:
-    seen = beside.loud["connections"]
-    assert 200 <= seen["held"] <= 256
-    assert seen["held"] + seen["refused"] == 10_000
-
-
-async def test_rows_35_and_37_they_are_an_event_and_a_count(beside: Beside) -> None:
-    reasons = [event["reason"] for event in beside.events if event["reason"].startswith("connections")]
-    assert "connections" in reasons
-    assert len(reasons) < 100
+def verdicts(found: Beside) -> dict[str, str]:
+    """What became of each attempt, in the words of the catalogue where it went as it should."""
+    seen, alone = found.loud["connections"], found.quiet["alone"]["median"]
+    reasons = [event["reason"] for event in found.events if event["reason"].startswith("connections")]
     counted = sum(1 if reason == "connections" else int(reason.split()[1]) for reason in reasons)
-    assert counted >= beside.loud["connections"]["refused"]
+    held, slower = (
+        seen["held"],
+        {name: found.quiet[name]["median"] / alone for name in ("beside_idle", "beside_busy")},
+    )
+
+    def said(good: bool, words: str, instead: object) -> str:
+        return words if good else str(instead)
+
+    complete = held + seen["refused"] == 10_000
+    return {
+        # Some are the agent's own; fewer than most of them would mean that they had not stayed open at all.
+        "ten_thousand_connections": said(complete and 200 <= held <= 256, "256 at most stay open", seen),
+        "ten_thousand_events": said(
+            "connections" in reasons and len(reasons) < 50 and counted >= seen["refused"],
+            "events and counts",
+            reasons,
+        ),
+        "beside_connections": said(slower["beside_idle"] < SLOWER, "it works", slower),
+        "beside_a_flood": said(
+            slower["beside_busy"] < SLOWER and found.loud["busy"]["lost"] < 20,
+            "it works",
+            (slower, found.loud["busy"]),
+        ),
+        "memory": said(found.memory.grown_mib < MEMORY_MIB, "bounded", found.memory.grown_mib),
+    } | {name: text for name, text in found.loud.items() if isinstance(text, str)}
 
 
-async def test_row_35_the_memory_of_the_proxy_stays_bounded(beside: Beside) -> None:
-    assert beside.memory.grown_mib < MEMORY_MIB
+CATALOGUE = {attack.name: attack for attack in NEIGHBOURS}
 
 
-async def test_row_35_another_sandbox_works_beside_ten_thousand_connections(beside: Beside) -> None:
-    assert beside.quiet["beside_idle"]["median"] < SLOWER * beside.quiet["alone"]["median"]
+@pytest.mark.parametrize("name", CATALOGUE)
+async def test_the_attack_ends_as_the_catalogue_says(beside: Beside, name: str) -> None:
+    assert verdicts(beside)[name] == CATALOGUE[name].outcome
 
 
-async def test_row_35_another_sandbox_works_beside_a_flood(beside: Beside) -> None:
-    assert beside.loud["busy"]["lost"] < 20, "it was no flood"
-    assert beside.quiet["beside_busy"]["median"] < SLOWER * beside.quiet["alone"]["median"]
+async def test_every_attempt_is_in_the_catalogue(beside: Beside) -> None:
+    assert verdicts(beside).keys() == CATALOGUE.keys()
 
 
-async def test_row_22_ten_gigabytes_end_at_the_upload_limit(beside: Beside) -> None:
-    assert beside.loud["ten_gigabytes_known"] == "413"
-    assert beside.loud["ten_gigabytes_chunked"] == "cut"
+async def test_row_32_what_was_borrowed_reached_the_upstream_as_it_was(site: Site, beside: Beside) -> None:
+    assert beside.loud["borrowed_note"] == "200"
+    (seen,) = [seen for seen in site.origin.seen if seen.target == "/borrowed"]
+    note = seen.header("x-note") or ""
+    assert note.startswith("the key sk-ant-")
+    assert site.world.api_key not in note
+    assert site.world.git_token not in note
