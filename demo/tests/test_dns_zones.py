@@ -101,3 +101,16 @@ async def test_a_response_is_not_a_query() -> None:
 async def test_two_worlds_side_by_side() -> None:
     async with serve_zones(Zones()) as one, serve_zones(Zones()) as other:
         assert one != other
+
+
+async def test_records_may_change_with_each_answer() -> None:
+    zones = Zones()
+    zones.coming["turn.example", "A"] = [("192.0.2.1",), ("192.0.2.2",)]
+    seen = []
+    for _ in range(3):
+        answer = dns.message.from_wire(
+            zones.answer(dns.message.make_query("turn.example", "A").to_wire()) or b""
+        )
+        seen.append((answer.answer[0].ttl, answer.answer[0][0].to_text()))
+    assert seen == [(0, "192.0.2.1"), (0, "192.0.2.2"), (0, "192.0.2.2")]
+    assert zones.asked == {("turn.example", "A"): 3}

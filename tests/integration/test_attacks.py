@@ -10,7 +10,7 @@ import pytest_asyncio
 from airut_demo.world.world import EXFIL_NAME, GIT_NAME, MODEL_NAME
 
 from .attacks import ATTACKS, document
-from .conftest import ALL, Site, bash
+from .conftest import ALL, CHANGING, Site, bash
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
@@ -25,6 +25,9 @@ async def probed(site: Site):
         "nats": int(nats),
         "smtp": int(site.installation.smtp.rpartition(":")[2]),
         "dashboard": int(site.installation.dashboard.rpartition(":")[2]),
+        "attach": str(site.installation.folder / "state/services/egress-proxy/attach.sock"),
+        "podman": "/run/podman/podman.sock",
+        "docker": "/var/run/docker.sock",
     }
     site.world.git.redirects["demo.git/leave"] = f"https://{EXFIL_NAME}/?from=redirect"
     answer = await site.ask(
@@ -84,3 +87,19 @@ async def test_nothing_reached_the_denied_host(probed) -> None:
         for event in probed[1]
         if event["host"] == EXFIL_NAME and event["decision"] == "allow" and event["kind"] == "request"
     ]
+
+
+@pytest.mark.parametrize("version", ["http1", "http2"])
+async def test_rows_21_and_23_trailers_do_not_arrive(site: Site, probed, version: str) -> None:
+    assert probed[0][f"trailers_{version}"] in {"200", "h2 answered"}
+    (seen,) = [seen for seen in site.origin.seen if seen.target == f"/trailers/{version}"]
+    assert seen.body == b"body"
+    assert seen.trailers == []
+    assert b"agents-own" not in repr(seen).encode()
+
+
+@pytest.mark.parametrize("name", CHANGING)
+async def test_row_8_each_request_is_one_answer_of_dns(site: Site, probed, name: str) -> None:
+    """What was tested is what was dialled: for a second look, the zone would have been asked a third time."""
+    assert probed[0][f"rebind_{name}"]
+    assert site.world.zones.asked[f"{name}.rebind.example", "A"] == 2

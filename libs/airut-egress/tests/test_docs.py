@@ -10,16 +10,21 @@ from ruamel.yaml import YAML
 
 from airut_common.config.base import SecretName, StrictModel
 from airut_common.config.credentials import CredentialConfig, MaskedCredential
+from airut_common.config.models import EgressConfig
 from airut_common.config.yamlfile import load_yaml_model
 from airut_common.secrets import Secret
+from airut_egress import dns, inspection, listener
 from airut_egress.carry import Outgoing, carry
 from airut_egress.credentials import MaskedEntry, substitute, surrogate
 from airut_egress.denial import MESSAGES
+from airut_egress.engine import EngineSettings
 from airut_egress.entries import Credential, Entries, Surrogates
 from airut_egress.github_app import Installations
+from airut_egress.interception import handler, head, options
 from airut_egress.policy import parse_policy
 from airut_egress.policy.explain import explain
 from airut_egress.resolver import Resolver
+from airut_egress.sessions import engine_settings
 from airut_egress.sigv4 import KeyPair, Refused
 
 from .sigv4.signing import sign
@@ -53,6 +58,33 @@ def test_the_table_of_requests(request_line: str, verdict: str) -> None:
 
 def test_the_table_of_obstacles_is_complete() -> None:
     assert dict(rows(NETWORK, "obstacle")) == MESSAGES
+
+
+MIB = 1024 * 1024
+LIMITS = {
+    "open connections (`egress.max_connections`)": EgressConfig().max_connections,
+    "requests in a second (`egress.max_requests_per_second`)": int(EgressConfig().max_requests_per_second),
+    "bytes in a second (`egress.max_bytes_per_second`)": EgressConfig().max_bytes_per_second or "none",
+    "connections to upstreams": handler._MAX_UPSTREAMS,
+    "seconds to the first request of a connection": int(handler._FIRST_REQUEST_SECONDS),
+    "seconds without a byte": options.IDLE_SECONDS,
+    "KiB of a request's head": head.MAX_HEAD_BYTES // 1024,
+    "headers of a request": head.MAX_HEADERS,
+    "MiB of a body that is judged": inspection.MAX_BODY_BYTES // MIB,
+    "MiB of all bodies that are being judged": inspection.MAX_SESSION_BYTES // MIB,
+    "DNS questions in a second": int(listener._QUESTIONS_PER_SECOND),
+    "names asked for": dns.MAX_NAMES,
+}
+
+
+def test_the_table_of_limits() -> None:
+    assert {limit: value for limit, value, _ in rows(NETWORK, "limit")} == {
+        limit: str(value) for limit, value in LIMITS.items()
+    }
+
+
+def test_the_engine_begins_with_the_limits_of_the_configuration() -> None:
+    assert engine_settings(EgressConfig()) == EngineSettings()
 
 
 @pytest.mark.parametrize(("host", "header", "outcome"), rows(CREDENTIALS, "to"))

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -173,6 +174,19 @@ async def test_row_20_a_body_that_is_too_large_is_refused(
     assert answer.status == 413
     assert origin.connections == 0
     assert sandbox.session.collected == 0
+
+
+async def test_row_22_a_chunked_body_above_an_upload_limit_is_answered(
+    world: World, origin: Origin, sandbox: Sandbox
+) -> None:
+    world.engine.reconfigure(replace(world.engine._settings, upload_limits={"api.example.test": 1000}))
+    body = json.dumps({"query": "{viewer{id}}", "variables": {"a": "x" * 2000}}).encode()
+    chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    answer = await first_answer(sandbox, post(chunks, "Transfer-Encoding: chunked"))
+    assert (answer.status, json.loads(answer.body)["obstacle"]) == (413, "budget")
+    event = await world.recorder.wait(lambda e: e.kind == "request")
+    assert (event.decision, event.reason, event.bytes_out) == ("deny", "budget", 0)
+    assert origin.connections == 0
 
 
 async def test_row_35_many_bodies_at_once_are_bounded(

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ import dns.rrset
 _PLAIN_BYTES = 512
 """The largest datagram for a client that did not say more with EDNS (RFC 1035 §4.2.1, RFC 6891 §6.2.3)."""
 _LARGEST_BYTES = 65535
+_TTL_SECONDS = 60
 _PORT_ATTEMPTS = 20
 
 
@@ -25,6 +27,10 @@ class Zones:
     """Records by name and type, such as `{("a.example", "TXT"): ["v=spf1 -all"]}`. May be changed while served."""
 
     records: dict[tuple[str, str], Sequence[str]] = field(default_factory=dict)
+    coming: dict[tuple[str, str], list[Sequence[str]]] = field(default_factory=dict)
+    """What the records of a name become, one step with each answer, as in DNS rebinding. Nobody may keep them."""
+    asked: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """How often for each of `coming`."""
 
     def add(self, name: str, kind: str, *values: str) -> None:
         """Set a name's records of one type. TXT values are given without quotes, at any length."""
@@ -52,10 +58,16 @@ class Zones:
         question = query.question[0]
         name = question.name.to_text(omit_final_dot=True).lower()
         kind = dns.rdatatype.to_text(question.rdtype)
+        seconds = _TTL_SECONDS
+        if (name, kind) in self.coming:
+            seconds = 0
+            self.asked[name, kind] += 1
+            if steps := self.coming[name, kind]:
+                self.records[name, kind] = steps.pop(0)
         values = self.records.get((name, kind))
         if values:
             texts = [_quoted(value) for value in values] if kind == "TXT" else list(values)
-            response.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, *texts))
+            response.answer.append(dns.rrset.from_text(question.name, seconds, "IN", kind, *texts))
         elif not any(known == name or known.endswith(f".{name}") for known, _ in self.records):
             response.set_rcode(dns.rcode.NXDOMAIN)
         return response

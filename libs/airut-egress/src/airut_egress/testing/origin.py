@@ -24,6 +24,7 @@ class Seen:
     headers: list[tuple[str, str]]
     body: bytes = b""
     version: str = "HTTP/1.1"
+    trailers: list[tuple[str, str]] = field(default_factory=list)
 
     def header(self, name: str) -> str | None:
         """The value of the first header of that name."""
@@ -130,7 +131,9 @@ class Origin:
         elif seen.header("transfer-encoding"):
             while size := int(await reader.readuntil(b"\r\n"), 16):
                 body += (await reader.readexactly(size + 2))[:-2]
-            await reader.readuntil(b"\r\n")
+            while line := (await reader.readuntil(b"\r\n"))[:-2]:
+                name, _, value = line.decode("latin-1").partition(":")
+                seen.trailers.append((name, value.strip()))
         return body
 
     async def _serve_http2(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -151,6 +154,8 @@ class Origin:
                     case h2.events.DataReceived():
                         open_streams[event.stream_id].body += event.data
                         connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                    case h2.events.TrailersReceived():
+                        open_streams[event.stream_id].trailers = _texts(event.headers)
                     case h2.events.StreamEnded():
                         answer = await self._answer(open_streams.pop(event.stream_id))
                         connection.send_headers(
@@ -172,8 +177,12 @@ def _parse_head(head: bytes) -> Seen:
     return Seen(method, target, headers, version=version)
 
 
+def _texts(fields: Iterable[Any]) -> list[tuple[str, str]]:
+    return [(str(name), str(value)) for name, value in fields]
+
+
 def _seen_http2(fields: Iterable[Any]) -> Seen:
-    headers = [(str(name), str(value)) for name, value in fields]
+    headers = _texts(fields)
     pseudo = {name: value for name, value in headers if name.startswith(":")}
     return Seen(pseudo[":method"], pseudo[":path"], headers, version="HTTP/2")
 
