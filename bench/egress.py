@@ -25,6 +25,7 @@ import uvloop
 from airut_common.contracts.v1 import EgressEvent
 from airut_egress.destination import SocketLike
 from airut_egress.engine import Engine, EngineSettings
+from airut_egress.pace import Rates
 from airut_egress.session import SessionConfig
 from bench.rows import Row, p50
 
@@ -71,7 +72,9 @@ def _engine(folder: Path, upstream_port: int, pipe: Connection) -> None:
     _pin(0)
 
     async def main() -> None:
-        settings = EngineSettings(connect_to={NAME: f"127.0.0.1:{upstream_port}"}, ca_file=folder / "ca.pem")
+        settings = EngineSettings(
+            connect_to={NAME: f"127.0.0.1:{upstream_port}"}, ca_file=folder / "ca.pem", rates=Rates(1e9)
+        )
         names: dict[str, str] = {}
 
         def lookup(accepted: SocketLike) -> tuple[str, int]:

@@ -258,7 +258,10 @@ NEIGHBOURS = (
     ),
     Attack("beside_connections", "the same, to keep another sandbox from working", "it works", "35"),
     Attack(
-        "beside_a_flood", "200 busy connections, for the same: downloads, uploads, requests", "it works", "35"
+        "beside_a_flood",
+        "200 busy connections, for the same: downloads, uploads, requests, bodies that are judged",
+        "it works",
+        "35",
     ),
     Attack("memory", "both, to fill the proxy's memory", "bounded", "35"),
     Attack("ten_gigabytes_known", "a body of 10 GB to an allowed host with an upload limit", "413", "22, 35"),

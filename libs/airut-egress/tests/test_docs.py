@@ -13,7 +13,7 @@ from airut_common.config.credentials import CredentialConfig, MaskedCredential
 from airut_common.config.models import EgressConfig
 from airut_common.config.yamlfile import load_yaml_model
 from airut_common.secrets import Secret
-from airut_egress import dns, inspection, listener
+from airut_egress import dns, inspection, listener, strict_json
 from airut_egress.carry import Outgoing, carry
 from airut_egress.credentials import MaskedEntry, substitute, surrogate
 from airut_egress.denial import MESSAGES
@@ -72,6 +72,7 @@ LIMITS = {
     "headers of a request": head.MAX_HEADERS,
     "MiB of a body that is judged": inspection.MAX_BODY_BYTES // MIB,
     "MiB of all bodies that are being judged": inspection.MAX_SESSION_BYTES // MIB,
+    "values in a body that is judged": strict_json.MAX_VALUES,
     "DNS questions in a second": int(listener._QUESTIONS_PER_SECOND),
     "names asked for": dns.MAX_NAMES,
 }
