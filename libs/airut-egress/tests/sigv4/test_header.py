@@ -4,6 +4,7 @@ the real key, byte for byte; and what is tampered with is refused."""
 import hashlib
 from dataclasses import replace
 
+import botocore.auth
 import pytest
 from botocore.auth import S3SigV4Auth
 
@@ -126,6 +127,36 @@ def test_an_unsigned_payload_stays_so():
     result = resigned(sign(SURROGATE, **case))
     assert result.headers == sign(REAL, **case).headers
     assert result.body.kind == "unsigned"
+
+
+CHUNKED = {
+    "url": f"{S3}/key",
+    "service": "s3",
+    "headers": {"Transfer-Encoding": "chunked", "X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"},
+}
+
+
+@pytest.fixture
+def signed_by_an_older_client(monkeypatch: pytest.MonkeyPatch) -> Signed:
+    """SDKs signed the framing until the beginning of 2025 (boto/botocore#3351)."""
+    newer = botocore.auth.SIGNED_HEADERS_BLACKLIST
+    older = [name for name in newer if name != "transfer-encoding"]
+    with monkeypatch.context() as patched:
+        patched.setattr(botocore.auth, "SIGNED_HEADERS_BLACKLIST", older)
+        signed = sign(SURROGATE, "PUT", **CHUNKED)
+    assert b";transfer-encoding;" in (signed.get("authorization") or b"")
+    return signed
+
+
+def test_framing_that_is_signed_comes_out_as_newer_clients_sign(signed_by_an_older_client: Signed) -> None:
+    assert resigned(signed_by_an_older_client).headers == sign(REAL, "PUT", **CHUNKED).headers
+
+
+def test_framing_that_is_signed_is_what_was_signed(signed_by_an_older_client: Signed) -> None:
+    with pytest.raises(Refused, match="match"):
+        resigned(edit(signed_by_an_older_client, "transfer-encoding", "chunked", "identity"))
+    with pytest.raises(Refused, match="transfer-encoding is missing"):
+        resigned(signed_by_an_older_client.without("transfer-encoding"))
 
 
 GOOD = sign(SURROGATE, "POST", headers=DYNAMO, body=b"{}", content_sha256=True)

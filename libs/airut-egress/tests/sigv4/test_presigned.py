@@ -91,6 +91,10 @@ ATTACKS = {
     "unsigned x-amz header": (GOOD.having("x-amz-acl", "public-read"), "not signed"),
     "token in a header": (GOOD.having("x-amz-security-token", "x"), "not signed"),
     "host not signed": (edit("SignedHeaders=host", "SignedHeaders=date"), "host"),
+    "signed framing": (
+        edit("SignedHeaders=host", "SignedHeaders=host%3Btransfer-encoding"),
+        "transfer-encoding",
+    ),
     "host": (replace(GOOD, host="evil.example", headers=[(b"host", b"evil.example")]), "match"),
     "empty parameter": (edit("?", "?&"), "without a name"),
     "S3 Express": (replace(GOOD, target=GOOD.target + b"&X-Amz-S3session-Token=x"), "Express"),

@@ -32,9 +32,11 @@ _HEADER_NAMES: Final = re.compile(r":?[a-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 _NEVER_SIGNED: Final = frozenset(
     {
         "authorization", "connection", "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer",
-        "transfer-encoding", "upgrade",
+        "upgrade",
     }
 )  # fmt: skip
+#: SDKs signed it until the beginning of 2025 (boto/botocore#3351); AWS does not need it signed.
+FRAMING: Final = "transfer-encoding"
 
 
 @dataclass(frozen=True, slots=True)

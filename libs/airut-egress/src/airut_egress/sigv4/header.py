@@ -6,7 +6,7 @@ Source: AWS IAM User Guide, "Create a signed AWS API request", step 6.
 from dataclasses import replace
 from typing import Final
 
-from .claims import Claim, Headers
+from .claims import FRAMING, Claim, Headers
 from .keys import Credential, KeyPair
 
 SESSION: Final = "x-amz-security-token"
@@ -15,7 +15,8 @@ SESSION: Final = "x-amz-security-token"
 def with_keys(headers: Headers, claim: Claim, real: KeyPair) -> tuple[list[tuple[bytes, bytes]], Claim]:
     """The headers and what they will claim under the real key; the signature is still to be made.
 
-    The session token is part of what is signed, so it is changed first, and SignedHeaders with it.
+    The session token is part of what is signed, so it is changed first, and SignedHeaders with it. The framing is
+    between us and the upstream, and left out.
     """
     token = None if real.session_token is None else real.session_token.encode()
     changed: list[tuple[bytes, bytes]] = []
@@ -27,7 +28,7 @@ def with_keys(headers: Headers, claim: Claim, real: KeyPair) -> tuple[list[tuple
     present = SESSION in claim.signed
     if token is not None and not present:
         changed.append((SESSION.encode(), token))
-    others = {name for name in claim.signed if name != SESSION}
+    others = set(claim.signed) - {SESSION, FRAMING}
     signed = tuple(sorted(others | ({SESSION} if token is not None else set())))
     credential = Credential(real.access_key_id, claim.credential.scope)
     return changed, replace(claim, credential=credential, signed=signed, signature="")

@@ -13,7 +13,7 @@ from typing import Final
 from airut_egress.swap import Refused
 
 from .canonical import Parameter, encode
-from .claims import AUTH_PARAMETERS, Claim, check_algorithm, read_signed_headers
+from .claims import AUTH_PARAMETERS, FRAMING, Claim, check_algorithm, read_signed_headers
 from .keys import Credential, KeyPair
 
 SIGNATURE: Final = b"X-Amz-Signature"
@@ -52,11 +52,14 @@ def read_claim(found: dict[bytes, str]) -> Claim:
     signature = _needed(found, SIGNATURE)
     if _HEX.fullmatch(signature) is None:
         raise Refused("X-Amz-Signature is malformed")
+    signed = read_signed_headers(_needed(found, b"X-Amz-SignedHeaders"))
+    if FRAMING in signed:
+        raise Refused(f"the header {FRAMING} must not be signed in a presigned request")
     return Claim(
         form="query",
         algorithm=algorithm,
         credential=Credential.parse(_needed(found, _CREDENTIAL), algorithm),
-        signed=read_signed_headers(_needed(found, b"X-Amz-SignedHeaders")),
+        signed=signed,
         signature=signature,
         expires=_expires(found.get(b"X-Amz-Expires", str(_DEFAULT_EXPIRES))),
     )
