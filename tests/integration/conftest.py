@@ -28,6 +28,8 @@ from airut_sandbox.podman import probe_podman
 TASK_SECONDS = 120.0
 BULK_NAME, PLAIN_NAME, SINK_NAME = "bulk.demo.example", "plain.demo.example", "sink.demo.example"
 RECORD_NAME, JUDGED_NAME = "record.demo.example", "judged.demo.example"
+LARGE_REPOSITORY = "large"
+"""Who needs it creates it."""
 UPLOAD_LIMITS = {SINK_NAME: 128 * 1024 * 1024, JUDGED_NAME: 4096}
 ALLOWLIST = f"""\
 domains:
@@ -39,6 +41,7 @@ domains:
   - {RECORD_NAME}
 url_prefixes:
   - {{host: {GIT_NAME}, path: "/{REPOSITORY}.git/*"}}
+  - {{host: {GIT_NAME}, path: "/{LARGE_REPOSITORY}.git/*"}}
   - {{host: {GIT_NAME}, path: "/read-only/*", methods: [GET]}}
   - {{host: {GIT_NAME}, path: /graphql, graphql: {{queries: [viewer]}}}}
   - {{host: {JUDGED_NAME}, path: /graphql, graphql: {{queries: [viewer]}}}}

@@ -3,15 +3,16 @@
 import asyncio
 import json
 import os
+import secrets
 import signal
 from pathlib import Path
 
 import pytest
 
 from airut_demo.world.git_https import Gate
-from airut_demo.world.world import GIT_NAME, REPOSITORY
+from airut_demo.world.world import GIT_NAME
 
-from .conftest import ALL, Site, bash, message_id, text_of
+from .conftest import ALL, LARGE_REPOSITORY, Site, bash, message_id, text_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
@@ -47,26 +48,24 @@ async def test_one_reply_and_nothing_lost(site: Site, victim: str) -> None:
     assert "refs/heads" in text or "HEAD" in text
 
 
+# Clients and scripts try again after a moment; this one does until the proxy must be there.
 CLONE = f"""\
-failed=no
-while :; do
+for attempt in $(seq 60); do
     rm -rf /tmp/clone
-    if git clone -q https://{GIT_NAME}/{REPOSITORY}.git /tmp/clone; then
-        if [ $failed = yes ]; then break; fi
-    else
-        failed=yes
-    fi
+    git clone https://{GIT_NAME}/{LARGE_REPOSITORY}.git /tmp/clone && break
+    sleep 1
 done
-git -C /tmp/clone fsck && echo cloned in spite of it
+git -C /tmp/clone fsck --full && echo cloned in spite of it
 """
+LARGE_BYTES = 8 * 1024 * 1024
 
 
 async def test_a_clone_and_the_agent_outlive_the_egress_proxy(site: Site) -> None:
-    """A script that tries again, as they do, and Claude Code: both have their connections cut, and both finish."""
-    subject = "Clone while the proxy dies"
-    mail = await site.send(f"Do {site.script(bash(CLONE), ALL)}", subject=subject)
-    await site.until(subject, "running")
-    gate = site.world.git.gate = Gate()
+    """Half of the objects have arrived when the proxy dies. The script tries again, and it and Claude Code finish."""
+    files = {f"{name}.txt": secrets.token_hex(LARGE_BYTES // 8) for name in range(8)}
+    await asyncio.to_thread(site.world.git.create, LARGE_REPOSITORY, files)
+    gate = site.world.git.gate = Gate(after_bytes=LARGE_BYTES // 2)
+    mail = await site.send(f"Do {site.script(bash(CLONE), ALL)}", subject="Clone while the proxy dies")
     try:
         async with asyncio.timeout(60):
             await gate.reached.wait()
@@ -74,7 +73,9 @@ async def test_a_clone_and_the_agent_outlive_the_egress_proxy(site: Site) -> Non
     finally:
         site.world.git.gate = None
         gate.opened.set()
-    assert "cloned in spite of it" in text_of(await site.reply_to(mail))
+    text = text_of(await site.reply_to(mail))
+    assert "early EOF" in text
+    assert "cloned in spite of it" in text
     await site.refresh()
 
 

@@ -87,7 +87,8 @@ async def play(
         environment=secrets,
     )
     # The authority that is kept there is the same each time, and so is the image that has it.
-    ended = await run_command(asked, clients_cache() / "state", recorder, take)
+    (state := clients_cache() / "state").mkdir(mode=0o700, parents=True, exist_ok=True)
+    ended = await run_command(asked, state, recorder, take)
     assert (ended.code, lines) == (0, []), (ended, lines)
     out = workspace / "out"
     return Played(

@@ -32,8 +32,10 @@ _PERSON = {
 
 @dataclass
 class Gate:
-    """A place where requests wait."""
+    """A place in the answers to fetches where they wait."""
 
+    after_bytes: int
+    """Shorter answers are sent at once."""
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     opened: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -48,7 +50,7 @@ class GitHost:
         self.redirects: dict[str, str] = {}
         """Path (without its first slash) to where it sends the client, as hosts do."""
         self.gate: Gate | None = None
-        """Objects are handed out when it is opened."""
+        """Objects are handed out to their end when it is opened."""
 
     def create(self, name: str, files: Mapping[str, str]) -> Path:
         """A bare repository `name` with one commit of `files` on `main`. Blocking."""
@@ -80,9 +82,6 @@ class GitHost:
         return web
 
     async def _serve(self, request: Request, path: str) -> Response:
-        if self.gate is not None and path.endswith("git-upload-pack"):
-            self.gate.reached.set()
-            await self.gate.opened.wait()
         if path in self.redirects:
             return Response(status_code=302, headers={"Location": self.redirects[path]})
         password = _password(request.headers.get("authorization", ""))
@@ -103,10 +102,11 @@ class GitHost:
             "REMOTE_USER": "ada",
             "REMOTE_ADDR": "127.0.0.1",
         }
-        return await _run_backend(environment, request)
+        gate = self.gate if path.endswith("git-upload-pack") else None
+        return await _run_backend(environment, request, gate)
 
 
-async def _run_backend(environment: Mapping[str, str], request: Request) -> Response:
+async def _run_backend(environment: Mapping[str, str], request: Request, gate: Gate | None) -> Response:
     """Run `git http-backend` as a CGI program (RFC 3875), both bodies streamed."""
     # A file between client and program: it may answer before it has read everything, and nobody waits for nobody.
     with tempfile.TemporaryFile() as body:
@@ -126,16 +126,22 @@ async def _run_backend(environment: Mapping[str, str], request: Request) -> Resp
             raise
         return Response("git http-backend gave no answer\n", status_code=502)
     status, headers = _parse_head(head)
-    return StreamingResponse(_stream(process), status_code=status, headers=headers)
+    return StreamingResponse(_stream(process, gate), status_code=status, headers=headers)
 
 
-async def _stream(process: Process) -> AsyncIterator[bytes]:
+async def _stream(process: Process, gate: Gate | None) -> AsyncIterator[bytes]:
+    sent = 0
     try:
         async with asyncio.timeout(_SECONDS):
             while part := await _output(process).read(_CHUNK_BYTES):
                 yield part
+                sent += len(part)
+                if gate is not None and sent >= gate.after_bytes:
+                    gate.reached.set()
+                    await gate.opened.wait()
     finally:
-        await _end(process)
+        # A client that went away has this cancelled at each await.
+        await asyncio.shield(_end(process))
 
 
 def _output(process: Process) -> asyncio.StreamReader:
@@ -148,6 +154,9 @@ async def _end(process: Process) -> None:
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
+    # A pipe that nobody reads to its end is never closed.
+    while await _output(process).read(_CHUNK_BYTES):
+        pass
     await process.wait()
 
 
