@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from airut_demo.world.git_https import Gate
+from airut_demo.world.gate import Gate
 from airut_demo.world.world import GIT_NAME
 
 from .conftest import ALL, LARGE_REPOSITORY, Site, bash, message_id, text_of
@@ -57,25 +57,41 @@ for attempt in $(seq 60); do
 done
 git -C /tmp/clone fsck --full && echo cloned in spite of it
 """
-LARGE_BYTES = 8 * 1024 * 1024
 
 
-async def test_a_clone_and_the_agent_outlive_the_egress_proxy(site: Site) -> None:
-    """Half of the objects have arrived when the proxy dies. The script tries again, and it and Claude Code finish."""
-    files = {f"{name}.txt": secrets.token_hex(LARGE_BYTES // 8) for name in range(8)}
-    await asyncio.to_thread(site.world.git.create, LARGE_REPOSITORY, files)
-    gate = site.world.git.gate = Gate(after_bytes=LARGE_BYTES // 2)
-    mail = await site.send(f"Do {site.script(bash(CLONE), ALL)}", subject="Clone while the proxy dies")
+async def kill_the_proxy_at(site: Site, gate: Gate) -> None:
+    """While an answer waits at the gate, which is opened then."""
     try:
         async with asyncio.timeout(60):
             await gate.reached.wait()
         os.kill(site.processes()["egress-proxy"], signal.SIGKILL)
     finally:
-        site.world.git.gate = None
+        site.world.git.gate = site.world.model.gate = None
         gate.opened.set()
+
+
+async def test_a_clone_outlives_the_egress_proxy(site: Site) -> None:
+    """A part of the objects has arrived when the proxy dies; the script tries again."""
+    files = {f"{name}.txt": secrets.token_hex(1024 * 1024) for name in range(4)}
+    await asyncio.to_thread(site.world.git.create, LARGE_REPOSITORY, files)
+    gate = site.world.git.gate = Gate()
+    mail = await site.send(f"Do {site.script(bash(CLONE), ALL)}", subject="Clone while the proxy dies")
+    await kill_the_proxy_at(site, gate)
     text = text_of(await site.reply_to(mail))
     assert "early EOF" in text
     assert "cloned in spite of it" in text
+    await site.refresh()
+
+
+async def test_claude_code_outlives_the_egress_proxy_in_the_middle_of_an_answer(site: Site) -> None:
+    """The model has begun to speak when the proxy dies; Claude Code asks again, and its tools run once."""
+    script = site.script(bash("echo worked >> /storage/worked; wc -l < /storage/worked"), ALL)
+    asked_before = len(site.world.model.carried_over)
+    gate = site.world.model.gate = Gate()
+    mail = await site.send(f"Do {script}", subject="Speak while the proxy dies")
+    await kill_the_proxy_at(site, gate)
+    assert "[0] 1" in text_of(await site.reply_to(mail))
+    assert len(site.world.model.carried_over) - asked_before > 2  # two steps, and the first one again
     await site.refresh()
 
 

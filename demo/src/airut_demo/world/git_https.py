@@ -10,14 +10,16 @@ import subprocess
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
+from airut_demo.world.gate import Gate
+
 _SECONDS = 120
 _CHUNK_BYTES = 64 * 1024
+_GATE_BYTES = 1024 * 1024
 _QUIET = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": "/dev/null",
@@ -30,16 +32,6 @@ _PERSON = {
 }
 
 
-@dataclass
-class Gate:
-    """A place in the answers to fetches where they wait."""
-
-    after_bytes: int
-    """Shorter answers are sent at once."""
-    reached: asyncio.Event = field(default_factory=asyncio.Event)
-    opened: asyncio.Event = field(default_factory=asyncio.Event)
-
-
 class GitHost:
     """Bare repositories below `root`. `seen` holds digests of the credentials that arrived, never the values."""
 
@@ -50,7 +42,7 @@ class GitHost:
         self.redirects: dict[str, str] = {}
         """Path (without its first slash) to where it sends the client, as hosts do."""
         self.gate: Gate | None = None
-        """Objects are handed out to their end when it is opened."""
+        """Stands in answers of more than a mebibyte, after the first."""
 
     def create(self, name: str, files: Mapping[str, str]) -> Path:
         """A bare repository `name` with one commit of `files` on `main`. Blocking."""
@@ -136,9 +128,8 @@ async def _stream(process: Process, gate: Gate | None) -> AsyncIterator[bytes]:
             while part := await _output(process).read(_CHUNK_BYTES):
                 yield part
                 sent += len(part)
-                if gate is not None and sent >= gate.after_bytes:
-                    gate.reached.set()
-                    await gate.opened.wait()
+                if gate is not None and sent >= _GATE_BYTES:
+                    await gate.passed()
     finally:
         # A client that went away has this cancelled at each await.
         await asyncio.shield(_end(process))

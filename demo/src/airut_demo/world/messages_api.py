@@ -9,6 +9,8 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from airut_demo.world.gate import Gate
+
 PROMPT_MARK = "You are working for "
 """Every prompt of Airut's begins like this; what comes after the last one is this task."""
 
@@ -54,6 +56,8 @@ class ScriptedModel:
     refused: int = 0
     carried_over: list[int] = field(default_factory=list)
     """For each main request, how many earlier prompts of the thread it carried: a resumed session has them."""
+    gate: Gate | None = None
+    """Stands in streamed steps of scripts, before their content."""
 
     def application(self) -> FastAPI:
         """The API as an ASGI application."""
@@ -70,7 +74,8 @@ class ScriptedModel:
             content = self._answer(body)
             if not body.get("stream"):
                 return JSONResponse(_message(body, content))
-            return StreamingResponse(_stream(body, content), media_type="text/event-stream")
+            gate = self.gate if body.get("tools") else None
+            return StreamingResponse(_stream(body, content, gate), media_type="text/event-stream")
 
         @web.post("/v1/messages/count_tokens")
         async def count(request: Request) -> Response:
@@ -165,7 +170,7 @@ def _message(body: Mapping[str, Any], content: ToolUse | str) -> dict[str, Any]:
     }
 
 
-async def _stream(body: Mapping[str, Any], content: ToolUse | str) -> AsyncIterator[str]:
+async def _stream(body: Mapping[str, Any], content: ToolUse | str, gate: Gate | None) -> AsyncIterator[str]:
     """The message as server-sent events, from `message_start` to `message_stop`."""
     message = _message(body, content)
     block = message["content"][0]
@@ -176,6 +181,8 @@ async def _stream(body: Mapping[str, Any], content: ToolUse | str) -> AsyncItera
         empty = block | {"input": {}}
         delta = {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}
     yield _event("content_block_start", {"index": 0, "content_block": empty})
+    if gate is not None:
+        await gate.passed()
     yield _event("content_block_delta", {"index": 0, "delta": delta})
     yield _event("content_block_stop", {"index": 0})
     stop = {"stop_reason": message["stop_reason"], "stop_sequence": None}
