@@ -6,7 +6,7 @@ of `test_clients_s3.py`. A clone and Claude Code under a killed egress-proxy are
 
 import base64
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,10 +35,11 @@ pytestmark = [
 ]
 
 PROGRAMS = Path(__file__).parent / "clients" / "programs"
-POLICY = f"domains: ['*.example.test', {GITHUB}]\n"
+GITHUB_GIT = "github.com"
+POLICY = f"domains: ['*.example.test', {GITHUB}, {GITHUB_GIT}]\n"
 CREDENTIALS = {
     "GIT_TOKEN": {"scopes": [GIT]},
-    "GH_TOKEN": {"scopes": [GITHUB]},
+    "GH_TOKEN": {"scopes": [GITHUB, GITHUB_GIT]},
     "API_TOKEN": {"scopes": [API, WS]},
     "PYPI_TOKEN": {"scopes": [PYPI]},
     "NPM_TOKEN": {"scopes": [NPM]},
@@ -47,6 +48,7 @@ SAID = {
     "git_url": "refs/heads/from-the-sandbox",
     "git_helper": "refs/heads/by-a-helper",
     "gh": "https://github.com/ada/demo/issues/7",
+    "gh_clone": "refs/heads/by-gh",
     "curl_http1": "HTTP/1.1 200",
     "curl_http2": "from curl",
     "pip": "from the wheel",
@@ -75,7 +77,7 @@ class Outside:
 
     services: Services
     origin: Origin
-    git: GitServer
+    gits: Sequence[GitServer]
     connect_to: dict[str, str]
     ca_file: Path
     talked: list[str] = field(default_factory=list)
@@ -83,7 +85,7 @@ class Outside:
 
     def credentials(self) -> list[str]:
         """Every value of a header, and what Basic hides."""
-        values = [*self.git.authorizations, *self.talked]
+        values = [*self.talked, *(value for git in self.gits for value in git.authorizations)]
         values += [value for seen in self.origin.seen for _, value in seen.headers]
         return values + [
             base64.b64decode(value[6:]).decode() for value in values if value.startswith("Basic ")
@@ -101,17 +103,18 @@ async def open_outside(folder: Path) -> AsyncIterator[Outside]:
     async with AsyncExitStack() as stack:
         origin = await stack.enter_async_context(Origin(names, ca).running())
         origin.respond = services.respond
-        git = git_server(folder, authority)
-        server = HttpsServer(authority.server_context(GIT), git.handle)
-        stack.callback(server.stop)
-        outside = Outside(services, origin, git, dict.fromkeys(names, origin.tls_address), authority.file)
+        gits, connect_to = [], dict.fromkeys(names, origin.tls_address)
+        root = repositories(folder)
+        for name, token in ((GIT, "GIT_TOKEN"), (GITHUB_GIT, "GH_TOKEN")):
+            gits.append(GitServer(root, authority, token=SECRETS[token]))
+            server = HttpsServer(authority.server_context(name), gits[-1].handle)
+            stack.callback(server.stop)
+            connect_to[name] = f"127.0.0.1:{server.port}"
+        outside = Outside(services, origin, gits, connect_to, authority.file)
         talk = await stack.enter_async_context(
             serve(lambda connection: converse(connection, outside), "127.0.0.1", 0, ssl=context)
         )
-        outside.connect_to |= {
-            GIT: f"127.0.0.1:{server.port}",
-            WS: f"127.0.0.1:{next(iter(talk.sockets)).getsockname()[1]}",
-        }
+        connect_to[WS] = f"127.0.0.1:{next(iter(talk.sockets)).getsockname()[1]}"
         yield outside
 
 
@@ -130,18 +133,20 @@ async def converse(connection: ServerConnection, outside: Outside) -> None:
             await connection.send(message)
 
 
-def git_server(folder: Path, authority: Authority) -> GitServer:
-    """`demo.git` with one commit on `main`; reading needs the token, too."""
+def repositories(folder: Path) -> Path:
+    """`demo.git`, and the same as `ada/demo.git`, with one commit on `main`."""
     root, tree = folder / "served", folder / "author"
-    root.mkdir()
-    run_git("init", "-q", "--bare", "-b", "main", str(root / "demo.git"), cwd=folder)
-    run_git("config", "http.receivepack", "true", cwd=root / "demo.git")
+    bare = root / "demo.git"
+    (root / "ada").mkdir(parents=True)
+    (root / "ada" / "demo.git").symlink_to(bare)
+    run_git("init", "-q", "--bare", "-b", "main", str(bare), cwd=folder)
+    run_git("config", "http.receivepack", "true", cwd=bare)
     run_git("init", "-q", "-b", "main", str(tree), cwd=folder)
     (tree / "file.txt").write_text("content\n" * 1000)
     run_git("add", ".", cwd=tree)
     run_git("commit", "-qm", "first", cwd=tree)
-    run_git("push", "-q", str(root / "demo.git"), "main", cwd=tree)
-    return GitServer(root, authority, token=SECRETS["GIT_TOKEN"])
+    run_git("push", "-q", str(bare), "main", cwd=tree)
+    return root
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
