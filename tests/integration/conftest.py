@@ -192,8 +192,12 @@ async def bulk_origin(world: World) -> AsyncIterator[Mapping[str, str]]:
         tls, plain = (await asyncio.wait_for(process.stdout.readline(), 30)).decode().split()
         yield dict.fromkeys((PLAIN_NAME, SINK_NAME), f"127.0.0.1:{plain}") | {BULK_NAME: f"127.0.0.1:{tls}"}
     finally:
-        process.kill()
-        await process.wait()
+        try:
+            # It ends with its input. To wait for its output's end as well leaves no pipe to the collector.
+            await asyncio.wait_for(process.communicate(), 20)
+        except TimeoutError:
+            process.kill()
+            await process.communicate()
 
 
 async def open_site(folder: Path) -> AsyncIterator[Site]:

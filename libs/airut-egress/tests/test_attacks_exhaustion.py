@@ -48,8 +48,8 @@ async def test_row_35_the_answer_to_a_denied_upload_arrives(world: World) -> Non
 
 
 async def test_row_35_too_many_connections_are_reset(world: World) -> None:
-    world.engine._settings = replace(world.engine._settings, max_connections=5)
     sandbox = await world.sandbox()
+    world.engine.reconfigure(replace(world.engine._settings, max_connections=5))
     kept = [await sandbox.dial(HOST, 443) for _ in range(5)]
     while len(sandbox.session.connections) < 5:
         await asyncio.sleep(0.01)
@@ -84,7 +84,9 @@ async def test_row_35_requests_beyond_the_rate_wait_and_then_are_refused(
         # Two at once, two within the seconds that a request waits, and what is filled up while they come.
         assert 10 <= len(refused) <= 36
         assert {answer.status_code for answer in answers} == {200, 429}
-        assert {answer.json()["obstacle"] for answer in refused} == {"rate"}
+        assert {(answer.json()["obstacle"], answer.headers["retry-after"]) for answer in refused} == {
+            ("rate", "1")
+        }
     assert len(origin.seen) == 40 - len(refused)
     event = await denied(world, reason="rate", status=429, host=HOST)
     assert event.bytes_out == 0

@@ -1,5 +1,6 @@
 """Field notes 34: an exception in any hook ends the connection; nothing goes out, and the next one works."""
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 
@@ -188,3 +189,17 @@ async def test_a_fault_in_the_sink_ends_the_connection(world: World, origin: Ori
     with contextlib.suppress(OSError):
         assert (await request(sandbox)).status == 0
     assert origin.seen == []
+
+
+async def test_a_connection_that_cannot_be_judged_is_closed_and_the_next_is_served(
+    world: World, origin: Origin
+) -> None:
+    sandbox = await world.sandbox()
+    lookup = world.engine._listeners[sandbox.id]._lookup
+    world.engine._listeners[sandbox.id]._lookup = lambda _: 1 / 0
+    with contextlib.suppress(OSError):
+        reader, writer = await asyncio.open_connection(sock=await sandbox.dial("api.example.test", 80))
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
+    world.engine._listeners[sandbox.id]._lookup = lookup
+    assert (await request(sandbox)).status == 200

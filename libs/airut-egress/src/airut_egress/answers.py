@@ -12,7 +12,10 @@ def denial(exchange: Exchange, obstacle: str, detail: str = "", *, close: bool) 
     body = denial_body(
         obstacle=obstacle, host=exchange.host, path=exchange.path, method=exchange.method, detail=detail
     )
-    return _response(status_for(obstacle), body, close=close)
+    response = _response(status_for(obstacle), body, close=close)
+    if obstacle == "rate":
+        response.headers["retry-after"] = "1"
+    return response
 
 
 def _response(status: int, body: bytes, *, close: bool) -> Response:

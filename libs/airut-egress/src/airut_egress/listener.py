@@ -89,7 +89,12 @@ class SandboxListener:
                 log.warning("accept_failed", error=str(error), sandbox=self._session.config.sandbox)
                 await asyncio.sleep(_BREATH_SECONDS)
                 continue
-            take(accepted)
+            try:
+                take(accepted)
+            except Exception as error:  # noqa: BLE001 (whatever it is, the connection is closed)
+                # Nothing was decided, so nothing goes on; the next one is another matter.
+                accepted.close()
+                self._log_failure(error)
 
     def _accept(self, accepted: socket.socket) -> None:
         obstacle = ""
@@ -115,18 +120,21 @@ class SandboxListener:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, accepted: socket.socket, destination: tuple[str, int]) -> None:
-        # asyncio does it only for sockets that say which protocol they speak, and ours were handed over.
-        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        reader, writer = await asyncio.open_connection(sock=accepted, limit=_READ_LIMIT)
+        try:
+            # asyncio does it only for sockets that say which protocol they speak, and ours were handed over.
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            reader, writer = await asyncio.open_connection(sock=accepted, limit=_READ_LIMIT)
+        except OSError:
+            accepted.close()  # whoever it was has gone
+            return
         try:
             connection = SandboxConnection(
                 reader, writer, session=self._session, destination=destination, means=self._means
             )
             await connection.run()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (whatever it is, the connection ends)
             # Nothing was decided, so nothing goes on.
-            log.warning("connection_failed", error=type(error).__name__, sandbox=self._session.config.sandbox)
-            log.debug("connection_traceback", exc_info=error)
+            self._log_failure(error)
         finally:
             writer.close()
 
@@ -147,6 +155,10 @@ class SandboxListener:
         with contextlib.suppress(OSError):
             accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         accepted.close()
+
+    def _log_failure(self, error: Exception) -> None:
+        log.warning("connection_failed", error=type(error).__name__, sandbox=self._session.config.sandbox)
+        log.debug("connection_traceback", exc_info=error)
 
     def _spawn(self, work: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
         name = f"{what} {self._session.config.sandbox}"
