@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from airut_common.config.models import EgressConfig
 from airut_common.contracts.v1 import EgressEvent
+from airut_egress.engine import Engine, EngineSettings
+from airut_egress.engines import OneEngine
 from airut_egress.sessions import SandboxNetworks
 
 from .conftest import open_session
@@ -21,22 +22,17 @@ class Events:
 
 async def test_a_session_ends_with_its_namespace(tmp_path: Path) -> None:
     """Field notes 35: listening sockets keep a namespace and two descriptors."""
-    networks = SandboxNetworks(
-        egress=EgressConfig(),
-        sink=Events(),
-        installation_key=b"k" * 32,
-        state_dir=tmp_path / "state",
-        attach_socket=tmp_path / "a.sock",
-    )
+    engine = Engine(EngineSettings(), sink=Events(), installation_key=b"k" * 32, state_dir=tmp_path / "state")
+    networks = SandboxNetworks(OneEngine(engine), attach_socket=tmp_path / "a.sock")
     async with networks.running():
         waiting, inhabited = open_session(), open_session()
-        networks.open(waiting, {})
-        opened = networks.open(inhabited, {})
+        await networks.open(waiting, {})
+        opened = await networks.open(inhabited, {})
         async with namespace(tmp_path) as inside:
             await inside.attach(opened)
             assert await networks.close_deserted() == []
             assert await networks.close_deserted() == []
         assert await networks.close_deserted() == []  # one look is not enough
         assert await networks.close_deserted() == [inhabited.sandbox]
-        assert set(networks.engine.sessions) == {waiting.sandbox}
+        assert set(networks.sessions) == {waiting.sandbox}
         assert (await networks.close(inhabited.sandbox)).requests == 0
