@@ -68,8 +68,9 @@ async def test_events_go_out_in_order_with_how_far_their_session_is(engine: Engi
     assert wire.events[5].path.startswith("/ü\n4")
     assert len(wire.heads) > 1, "in batches of a bounded size"
     told = [moved for head in wire.heads for moved in head.moved]
-    assert [moved.progress for moved in told] == [session.progress], "with the last of them, not before"
-    assert told[-1].names == ("api.example.test",)
+    assert [moved.progress for moved in told] == [session.progress], "with the first of them, not behind"
+    assert wire.heads[0].moved
+    assert (told[-1].names_from, told[-1].names) == (0, ("api.example.test",))
     assert told[-1].dropped == 0
 
 

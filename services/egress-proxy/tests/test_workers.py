@@ -301,7 +301,7 @@ async def test_a_worker_that_hangs_keeps_nobody_else_waiting_and_is_replaced(
 
 
 async def test_a_worker_that_hangs_is_found_out_without_being_asked(origin: Origin, tmp_path: Path) -> None:
-    async with hosting(origin, tmp_path, Deadlines(answer=2.0, ping=0.2)) as hosted:
+    async with hosting(origin, tmp_path, Deadlines(ping=0.2, silence=2.0)) as hosted:
         async with hosted.sandbox() as (one, _, inside):
             stopped = await hosted.pid(one.sandbox)
             os.kill(stopped, signal.SIGSTOP)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from airut_common.config.credentials import CredentialConfig
 from airut_common.config.yamlfile import Problem
@@ -18,6 +18,8 @@ from airut_egress.engine import EngineSettings
 from airut_egress.entries import Credential
 from airut_egress.progress import Continuation, Progress, Totals
 from airut_egress.session import SessionConfig
+
+Name = Annotated[str, StringConstraints(max_length=253)]
 
 
 class _Said(BaseModel):
@@ -164,8 +166,9 @@ class Moved(_Said):
     sandbox: Identifier
     progress: Progress | None = None
     """None: it is over, and only lost events are told."""
-    names: tuple[str, ...] = ()
-    """Those that are new."""
+    names_from: int = Field(default=0, ge=0)
+    names: tuple[Name, ...] = ()
+    """All that were given addresses, from that number on."""
     dropped: int = 0
     """Events that found no room."""
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -91,10 +91,10 @@ class Outbox:
             lines.append(self._lines.popleft())
             size += len(lines[-1])
         self._bytes -= size
-        # How far a session is goes with the last of its events: one that dies with us must not have been counted.
-        self._send(() if self._lines else self._moved(), lines)
+        # How far sessions are is never behind the events: no number may be given twice, should we die now.
+        self._send(self._moved(), lines)
 
-    def _send(self, moved: tuple[Moved, ...], lines: "list[bytes] | tuple[()]") -> None:
+    def _send(self, moved: tuple[Moved, ...], lines: Sequence[bytes]) -> None:
         connections = sum(len(session.connections) for session in self.sessions().values())
         self.wire.send(EVENTS, encode_batch(BatchHead(moved=moved, connections=connections), lines))
 
@@ -121,6 +121,7 @@ class Outbox:
         moved = Moved(
             sandbox=sandbox,
             progress=progress,
+            names_from=told.names,
             names=tuple(session.names.given(told.names)),
             dropped=self._dropped[sandbox],
         )

@@ -330,7 +330,7 @@ class WorkerPool:
         kept = self._kept.get(moved.sandbox)
         if kept is not None and moved.progress is not None:
             kept.progress = moved.progress
-            kept.names += moved.names[: MAX_NAMES - len(kept.names)]
+            kept.names[moved.names_from :] = moved.names[: max(0, MAX_NAMES - moved.names_from)]
         if moved.dropped:
             last = moved.progress.events - 1 if moved.progress is not None else 0
             self._sink.count_dropped(origin, moved.dropped, last)

@@ -51,11 +51,12 @@ class WorkerProcess:
         Raises:
             OSError: it could not be started.
         """
+        # -P: what lies in the working folder is no code of ours.
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
             try:
                 process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", _MODULE, str(theirs.fileno()), str(os.getpid()), str(number),
+                    sys.executable, "-P", "-m", _MODULE, str(theirs.fileno()), str(os.getpid()), str(number),
                     pass_fds=[theirs.fileno()], stdin=asyncio.subprocess.DEVNULL, env=_environment(),
                 )  # fmt: skip
             except BaseException:
@@ -139,5 +140,5 @@ class WorkerProcess:
 
 
 def _environment() -> dict[str, str]:
-    """What the service was told about the bus is not for workers."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("AIRUT_")}
+    """What the service was told about the bus and about collectors is not for workers."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("AIRUT_", "OTEL_"))}

@@ -29,6 +29,8 @@ class Deadlines:
     start: float = 30.0
     ping: float = 5.0
     """Between two questions whether it is still there."""
+    silence: float = 15.0
+    """For the answer to those. Nobody waits for it, and being busy is no reason to cut what others have under way."""
 
 
 class Owner(Protocol):
@@ -125,6 +127,6 @@ class Slot:
                 async with asyncio.timeout(self._deadlines.ping):
                     await process.lost.wait()
             except TimeoutError:
-                await process.ask(Ping(), seconds=self._deadlines.answer)
+                await process.ask(Ping(), seconds=self._deadlines.silence)
             else:
                 raise WorkerLost("the process has ended")
