@@ -52,8 +52,6 @@ class Kept:
     opened_at: float = field(default_factory=time.monotonic)
     open: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
-    known: dict[str, Credential] = field(default_factory=dict)
-    """All since it was opened. What was taken away stays known, so that its surrogate is refused."""
     sockets: tuple[socket.socket, ...] = ()
     progress: Progress = field(default_factory=Progress)
     names: list[str] = field(default_factory=list)
@@ -185,7 +183,6 @@ class WorkerPool:
                 kept.current = before
                 await self._ask(kept.slot, lambda: _replacing(kept, before))
                 raise
-            kept.known |= {credential.name: credential for credential in kept.current}
 
     async def reconfigure(self, settings: EngineSettings) -> None:
         """See `Engines`."""
@@ -243,9 +240,9 @@ class WorkerPool:
         async def ask(ask: Ask, sockets: Sequence[socket.socket] = ()) -> None:
             await process.ask(ask, sockets, seconds=_PATIENCE_SECONDS)
 
+        # With what it was opened with at first: the sandbox has surrogates of that, and those of what was taken away
+        # since have to be refused, not to be unknown.
         await ask(Open.of(kept.config, kept.continuation()))
-        # By way of all that it ever had: what was taken away must stay known.
-        await ask(_replacing(kept, kept.known.values()))
         try:
             await ask(_replacing(kept, kept.current))
         except BadCredential:
@@ -275,7 +272,6 @@ class WorkerPool:
                 self._forget(kept)
             raise
         kept.config, kept.current = config, tuple(config.credentials)
-        kept.known = {credential.name: credential for credential in config.credentials}
         kept.environment, kept.open = answer.environment, True
         return Opened(config.sandbox, kept.token, answer.environment, answer.ca_certificate)
 
