@@ -303,7 +303,7 @@ async def test_a_worker_speaks_for_its_own_sandboxes_alone(
         Moved(sandbox="s2", progress=Progress(events=99)), events=[("s1", 0), ("s2", 0), ("nobody", 0)]
     )
     assert sink.events == [(("demo", "s1", "task-s1"), 0)]
-    assert pool._kept["s2"].progress.events == 0
+    assert pool._ledger.kept["s2"].progress.events == 0
     world.of(0).tell(Moved(sandbox="s1", progress=Progress(events=9), dropped=4))
     assert sink.dropped == [(("demo", "s1", "task-s1"), 4, 8)]
     # What comes late from a session that is over still has its place.
