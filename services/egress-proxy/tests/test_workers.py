@@ -1,6 +1,7 @@
 """Worker processes: sandboxes on several, one that is killed, one that hangs, and the end of the service."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -17,7 +18,8 @@ import trustme
 from airut_common.config.credentials import MaskedCredential
 from airut_common.config.models import EgressConfig, InstallationConfig
 from airut_common.config.store import apply_config
-from airut_common.contracts.v1 import EgressEvent, OpenSession, SessionOpened
+from airut_common.contracts.v1 import EgressEvent, OpenSession, ServiceEvent, SessionOpened
+from airut_common.contracts.v1.subjects import service_event
 from airut_common.secrets import Secret
 from airut_egress.credentials import BadCredential
 from airut_egress.engine import EngineSettings
@@ -27,7 +29,7 @@ from airut_egress_proxy.sink import Sandbox
 from airut_egress_proxy.workers.pool import WorkerPool
 from airut_egress_proxy.workers.slot import Deadlines
 
-from .conftest import SECRET, Starter, open_session, repo_config
+from .conftest import SECRET, SERVICE, Starter, open_session, repo_config
 from .test_namespace import Namespace, namespace
 
 pytestmark = pytest.mark.integration
@@ -407,3 +409,20 @@ async def test_workers_end_with_the_service_and_hold_no_secrets_in_the_open(star
         async with asyncio.timeout(WAIT_SECONDS):
             while any(is_alive(pid) for pid in workers):
                 await asyncio.sleep(0.02)
+
+
+async def test_one_worker_is_the_service_itself_and_another_number_takes_a_restart(starter: Starter) -> None:
+    alone = InstallationConfig(egress=EgressConfig(workers=1), repos={"demo": repo_config()})
+    await apply_config(starter.bus, alone)
+    async with starter.running() as proxy:
+        assert isinstance(await proxy.open(open_session()), SessionOpened)
+        assert children(proxy.process.pid) == []
+        await apply_config(starter.bus, alone.model_copy(update={"egress": EgressConfig(workers=2)}))
+        async with asyncio.timeout(WAIT_SECONDS):
+            async with contextlib.aclosing(proxy.bus.replay([service_event(SERVICE)])) as said:
+                async for message in said:
+                    event = ServiceEvent.decode(message.data)
+                    if event.code == "restart_needed":
+                        break
+        assert (event.level, "egress.workers" in event.text) == ("warning", True)
+        assert children(proxy.process.pid) == []
