@@ -39,6 +39,7 @@ class WorkerProcess:
         self._process = process
         self._on_events = on_events
         self._asked = 0
+        self._answered = False
         self._open: dict[int, asyncio.Future[Answer]] = {}
         self._channel = Channel(sock, on_frame=self._take, on_lost=self._lose)
         self.lost = asyncio.Event()
@@ -97,6 +98,8 @@ class WorkerProcess:
 
     async def end(self) -> None:
         """Hang up, and return when the process is gone; what it has said before is taken in first."""
+        if not self._answered:
+            self._kill()  # it has done nothing yet, and may take a while until it reads
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_END_SECONDS):
                 # The last events of a process that was killed are still in the socket.
@@ -128,6 +131,7 @@ class WorkerProcess:
             self._kill()
 
     def _take_answer(self, answer: Answer) -> None:
+        self._answered = True
         asked = self._open.get(answer.number)
         if asked is not None and not asked.done():
             asked.set_result(answer)
