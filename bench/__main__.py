@@ -4,10 +4,10 @@ import asyncio
 import sys
 
 from airut_common.log import configure_logging
-from bench import egress, mail, network
+from bench import egress, mail, network, workers
 from bench.rows import machine, show
 
-PARTS = ("egress", "network", "mail")
+PARTS = ("egress", "workers", "network", "mail")
 
 
 def main() -> int:
@@ -24,6 +24,8 @@ def main() -> int:
             "A small allowed HTTPS request on a kept-alive connection, proxies pinned to one core",
             egress.measure(),
         )
+    if "workers" in chosen:
+        show("The same on worker processes, load and upstream on the same cores", workers.measure())
     if "network" in chosen:
         show("A network for a sandbox", asyncio.run(network.measure()))
     if "mail" in chosen:

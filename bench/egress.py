@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -159,6 +159,11 @@ async def _load(port: int, context: ssl.SSLContext, clients: int) -> tuple[float
     return len(latencies) / (time.monotonic() - begun), p50(latencies)
 
 
+def upstream_process(folder: Path) -> AbstractContextManager[Connection]:
+    """The upstream by itself; the first thing on its pipe is its port. `folder` holds `leaf.pem`."""
+    return _process(_upstream, folder)
+
+
 def _insecure() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname = False
@@ -177,7 +182,7 @@ def measure() -> list[Row]:
         leaf.private_key_and_cert_chain_pem.write_to_path(str(folder / "leaf.pem"))
         _pin(1)
         try:
-            with _process(_upstream, folder) as up:
+            with upstream_process(folder) as up:
                 upstream_port = up.recv()
                 with (
                     _process(_engine, folder, upstream_port) as proxy,

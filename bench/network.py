@@ -13,9 +13,10 @@ from pathlib import Path
 
 import uvloop
 
-from airut_common.config.models import EgressConfig
 from airut_common.contracts.v1 import EgressEvent, OpenSession, new_id
 from airut_demo.__main__ import cache_folder
+from airut_egress.engine import Engine, EngineSettings
+from airut_egress.engines import OneEngine
 from airut_egress.sessions import SandboxNetworks
 from airut_sandbox.base_image import ensure_base_image
 from airut_sandbox.container import SandboxSpec, open_sandbox
@@ -46,19 +47,14 @@ def _proxy(folder: Path, pipe: Connection) -> None:
     """The egress side in a process of its own; answers every word with its memory in MiB."""
 
     async def main() -> None:
-        networks = SandboxNetworks(
-            egress=EgressConfig(),
-            sink=_Nothing(),
-            installation_key=b"k" * 32,
-            state_dir=folder,
-            attach_socket=folder / "attach.sock",
-        )
+        engine = Engine(EngineSettings(), sink=_Nothing(), installation_key=b"k" * 32, state_dir=folder)
+        networks = SandboxNetworks(OneEngine(engine), attach_socket=folder / "attach.sock")
         async with networks.running():
             requests = (
                 OpenSession(sandbox=f"bench-{number}", task="t", repo="demo", policy=POLICY)
                 for number in range(SANDBOXES + 1)
             )
-            pipe.send([networks.open(request, {}).attach_token for request in requests])
+            pipe.send([(await networks.open(request, {})).attach_token for request in requests])
             loop = asyncio.get_running_loop()
             while await loop.run_in_executor(None, pipe.recv):
                 pipe.send(_pss_mib(os.getpid()))

@@ -48,9 +48,9 @@ class Namespace:
         )
         (self.folder / "ca.pem").write_text(opened.ca_certificate)
 
-    async def run(self, *argv: str) -> str:
+    async def run(self, *argv: str, seconds: float = 30) -> str:
         enter = ["nsenter", "-t", str(self.pid), "-U", "-n", "-m", "--preserve-credentials"]
-        done = await run([*enter, *argv], timeout_seconds=30, check=False)
+        done = await run([*enter, *argv], timeout_seconds=seconds, check=False)
         return done.stdout.decode() + done.stderr.decode()
 
     async def curl(self, *arguments: str) -> str:

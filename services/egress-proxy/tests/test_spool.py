@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from airut_common.contracts.v1 import EgressEvent, Message, utc_now
+from airut_common.contracts.v1 import EgressEvent, utc_now
 from airut_egress_proxy.sink import BusSink
 from airut_egress_proxy.spool import Spool
 
@@ -17,8 +17,8 @@ class Outlet:
         self.room = 1_000_000
         self.taken: list[EgressEvent] = []
 
-    def publish_soon(self, subject: str, message: Message) -> bool:
-        assert isinstance(message, EgressEvent)
+    def publish_soon(self, subject: str, data: bytes) -> bool:
+        message = EgressEvent.decode(data)
         assert subject == f"airut.v1.event.egress.{message.repo}.{message.sandbox}"
         if len(self.taken) >= self.room:
             return False

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
+from itertools import islice
 from typing import Final, Literal
 
 import dns.exception
@@ -64,6 +65,10 @@ class SyntheticNames:
         self._addresses[name] = address
         self._names[address] = name
         return address
+
+    def given(self, since: int) -> list[str]:
+        """The names in the table, in the order of their first mention, from this number on."""
+        return list(islice(self._addresses, since, None))
 
     def name_for(self, address: IPv4Address | str) -> str | None:
         """The canonical host behind an address that a connection was made to; None when it has none."""

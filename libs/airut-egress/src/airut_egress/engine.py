@@ -19,8 +19,9 @@ from .listener import SandboxListener
 from .pace import Pace, Rates
 from .policy import parse_policy
 from .ports import STANDARD_PORTS, Scheme
+from .progress import Continuation, Totals
 from .resolver import Resolver
-from .session import Session, SessionConfig, Totals
+from .session import Session, SessionConfig
 from .turns import Turns
 from .upstream_tls import UpstreamTls
 
@@ -125,9 +126,9 @@ class Engine:
         for listener in self._listeners.values():
             listener.use(self._means, max_connections=settings.max_connections)
 
-    def open(self, config: SessionConfig) -> Opened:
+    def open(self, config: SessionConfig, *, after: Continuation | None = None) -> Opened:
         """Open a session. Opening an open one again replaces its rules and keeps its surrogates; if the rules
-        differ, its connections are cut.
+        differ, its connections are cut. `after`: what a new session goes on from.
 
         Raises:
             airut_common.config.yamlfile.ConfigError: the policy does not validate.
@@ -136,7 +137,7 @@ class Engine:
         """
         policy = parse_policy(config.policy, config.policy_source)
         known = self._sessions.get(config.sandbox)
-        held = known.environment if known is not None else {}
+        held = known.environment if known is not None else after.environment if after is not None else {}
         entries = Entries.build(config.credentials, self._surrogates(config.sandbox, held))
         entries.check_usable(policy)
         environment = entries.environment()
@@ -150,8 +151,11 @@ class Engine:
                 upload_limits=self._upload_limits,
                 pace=Pace(self._turns, self._settings.rates),
             )
+            if after is not None:
+                known.go_on(after)
             self._sessions[config.sandbox] = known
-            known.record("session", "info", "opened")
+            resumed = after is not None and after.progress.events > 0
+            known.record("session", "info", "resumed" if resumed else "opened")
         elif known.config != config:
             known.environment = environment
             known.replace(config, policy, entries)

@@ -15,6 +15,7 @@ from .entries import Credential, Entries, Surrogates
 from .events import EventSink
 from .pace import Pace, Rates
 from .policy import Policy
+from .progress import Continuation, Progress, Totals
 from .scrub import Needle, needles_of
 from .starts import Starts
 from .turns import Turns
@@ -38,17 +39,6 @@ class SessionConfig:
     policy_source: str = ".airut/network-allowlist.yaml"
     """How messages call the file."""
     credentials: Sequence[Credential] = ()
-
-
-@dataclass(slots=True)
-class Totals:
-    """What went through a session."""
-
-    requests: int = 0
-    denied: int = 0
-    """Requests and connections that were refused."""
-    bytes_out: int = 0
-    bytes_in: int = 0
 
 
 class Abortable(Protocol):
@@ -90,6 +80,21 @@ class Session:
 
     def __post_init__(self) -> None:
         self.bursts = Bursts(self._record_burst)
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is."""
+        return Progress(self._sequence, self.starts.begun, replace(self.totals), dict(self.sent.by_pattern))
+
+    def go_on(self, after: Continuation) -> None:
+        """Be the same to the sandbox as an earlier one, and count on from there."""
+        self.token = after.token
+        self._sequence = after.progress.events
+        self.starts.begun = after.progress.requests
+        self.totals = replace(after.progress.totals)
+        self.sent.by_pattern.update(after.progress.sent)
+        for name in after.names:
+            self.names.address_for(name)
 
     def replace(self, config: SessionConfig, policy: Policy, entries: Entries) -> None:
         """Work by another policy or other credentials from now on."""

@@ -1,4 +1,4 @@
-"""The engine behind the messages of the bus: `OpenSession` in, `SessionOpened` or a refusal with its code out."""
+"""Engines behind the messages of the bus: `OpenSession` in, `SessionOpened` or a refusal with its code out."""
 
 import asyncio
 import socket
@@ -16,19 +16,19 @@ from airut_common.secrets import Secret
 
 from .attach_socket import AttachRefused, serve_attach_socket
 from .credentials import BadCredential
-from .destination import DestinationLookup, original_destination
-from .engine import Engine, EngineSettings, UnknownToken
+from .engine import EngineSettings, UnknownToken
+from .engines import Engines, EnginesUnavailable, Held
 from .entries import Credential, UnusableCredential
-from .events import EventSink
 from .inhabitants import inhabited_namespaces, namespace_of
 from .pace import Rates
-from .session import Session, SessionConfig
+from .session import SessionConfig
 
 Credentials = Mapping[str, tuple[CredentialConfig, Mapping[str, Secret]]]
 """Name to rule and values, by the names of the secrets."""
 
 INVALID_POLICY: Final = "invalid_policy"
 UNUSABLE_CREDENTIAL: Final = "unusable_credential"
+UNAVAILABLE: Final = "unavailable"
 _ATTACH_SECONDS: Final = 1800.0
 """Between the opening of a session and its attachment, an image may have to be built."""
 
@@ -44,36 +44,18 @@ class SessionRefused(Exception):
 class SandboxNetworks:
     """One for a process: sessions of sandboxes, and the Unix socket over which they are attached."""
 
-    def __init__(
-        self,
-        *,
-        egress: EgressConfig,
-        sink: EventSink,
-        installation_key: bytes,
-        state_dir: Path,
-        attach_socket: Path,
-        lookup: DestinationLookup = original_destination,
-    ) -> None:
-        """Args:
-        installation_key: surrogates are derived from it; the same after a restart.
-        state_dir: holds the certificate authority; 0700.
-        attach_socket: where the Unix socket is made.
-
-        Raises:
-            ValueError: an address, a network or the CA file in the settings cannot be used.
-            OSError: the folder cannot be used.
-        """
+    def __init__(self, engines: Engines, *, attach_socket: Path) -> None:
+        """`attach_socket`: where the Unix socket is made."""
+        self._engines = engines
         self._attach_socket = attach_socket
         self._namespaces: dict[str, int | None] = {}
         """Of attached sockets, by the token of their session."""
         self._suspects: set[str] = set()
-        self.engine = Engine(
-            engine_settings(egress),
-            sink=sink,
-            installation_key=installation_key,
-            state_dir=state_dir,
-            lookup=lookup,
-        )
+
+    @property
+    def sessions(self) -> Mapping[str, Held]:
+        """By sandbox: open, or being opened."""
+        return self._engines.sessions
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -82,13 +64,13 @@ class SandboxNetworks:
             async with serve_attach_socket(self._attach_socket, self._take):
                 yield
         finally:
-            await self.engine.close_all()
+            await self._engines.close_all()
 
-    def open(self, request: OpenSession, credentials: Credentials) -> SessionOpened:
+    async def open(self, request: OpenSession, credentials: Credentials) -> SessionOpened:
         """Open a session, or give an open one the rules of this request. The same sandbox gets the same surrogates.
 
         Raises:
-            SessionRefused: the policy does not validate, or a credential could never be used.
+            SessionRefused: the policy does not validate, a credential could never be used, or no engine answers.
         """
         config = SessionConfig(
             sandbox=request.sandbox,
@@ -99,11 +81,13 @@ class SandboxNetworks:
             credentials=_listed(credentials),
         )
         try:
-            opened = self.engine.open(config)
+            opened = await self._engines.open(config)
         except ConfigError as error:
             raise SessionRefused(INVALID_POLICY, str(error)) from None
         except (UnusableCredential, BadCredential) as error:
             raise SessionRefused(UNUSABLE_CREDENTIAL, str(error)) from None
+        except EnginesUnavailable as error:
+            raise SessionRefused(UNAVAILABLE, str(error)) from None
         return SessionOpened(
             sandbox=opened.sandbox,
             attach_socket=str(self._attach_socket),
@@ -112,27 +96,28 @@ class SandboxNetworks:
             ca_certificate=opened.ca_certificate,
         )
 
-    def replace_credentials(self, sandbox: str, credentials: Credentials) -> None:
+    async def replace_credentials(self, sandbox: str, credentials: Credentials) -> None:
         """Use other values in an open session; the surrogates that the sandbox holds stay.
 
         Raises:
             BadCredential: a value cannot be masked; the old ones stay.
+            EnginesUnavailable: it did not happen yet.
         """
-        self.engine.replace_credentials(sandbox, _listed(credentials))
+        await self._engines.replace_credentials(sandbox, _listed(credentials))
 
-    def reconfigure(self, egress: EgressConfig) -> None:
+    async def reconfigure(self, egress: EgressConfig) -> None:
         """Reach the world by other settings from now on.
 
         Raises:
             ValueError: they cannot be used; the old ones stay.
         """
-        self.engine.reconfigure(engine_settings(egress))
+        await self._engines.reconfigure(engine_settings(egress))
 
     async def close(self, sandbox: str) -> SessionClosed:
         """Close a session; closing one that is not open answers zeros."""
-        if (session := self.engine.sessions.get(sandbox)) is not None:
+        if (session := self._engines.sessions.get(sandbox)) is not None:
             self._namespaces.pop(session.token, None)
-        totals = await self.engine.close(sandbox)
+        totals = await self._engines.close(sandbox)
         return SessionClosed(sandbox=sandbox, requests=totals.requests, denied=totals.denied)
 
     async def close_deserted(self) -> list[str]:
@@ -141,16 +126,14 @@ class SandboxNetworks:
         A sandbox counts as gone when nobody was in its namespace at two calls in a row.
         """
         inhabited = await asyncio.to_thread(inhabited_namespaces)
-        deserted = {
-            name for name, session in self.engine.sessions.items() if self._deserted(session, inhabited)
-        }
+        deserted = {name for name, session in self.sessions.items() if self._deserted(session, inhabited)}
         gone = sorted(deserted & self._suspects)
         self._suspects = deserted.difference(gone)
         for sandbox in gone:
             await self.close(sandbox)
         return gone
 
-    def _deserted(self, session: Session, inhabited: frozenset[int]) -> bool:
+    def _deserted(self, session: Held, inhabited: frozenset[int]) -> bool:
         if session.token not in self._namespaces:
             return time.monotonic() - session.opened_at > _ATTACH_SECONDS
         namespace = self._namespaces[session.token]
@@ -161,8 +144,8 @@ class SandboxNetworks:
     ) -> None:
         namespace = namespace_of(tcp)
         try:
-            await self.engine.attach(token, tcp, udp, tcp6)
-        except UnknownToken as error:
+            await self._engines.attach(token, tcp, udp, tcp6)
+        except (UnknownToken, EnginesUnavailable) as error:
             raise AttachRefused(str(error)) from None
         self._namespaces[token] = namespace
 

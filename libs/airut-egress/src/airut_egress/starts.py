@@ -33,15 +33,16 @@ class Starts:
     """
 
     def __init__(self) -> None:
-        self._next = 0
+        self.begun = 0
+        """The number of the next request."""
         self._untold: dict[int, Lasting] = {}
         """By number, and so the oldest first."""
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, request: Lasting) -> int:
         """Give a request its number; they count from 0."""
-        number = self._next
-        self._next += 1
+        number = self.begun
+        self.begun += 1
         self._untold[number] = request
         if self._timer is None:
             self._look_again(request)

@@ -4,25 +4,31 @@ import asyncio
 import resource
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
 import structlog
 
 from airut_common.bus import Bus
+from airut_common.config.models import EgressConfig
 from airut_common.config.store import WatchedConfig, watch_config
-from airut_common.contracts.v1 import Message
 from airut_common.lifecycle import Service
 from airut_common.sealed import ServiceKey, WatchedSecrets, watch_secrets
-from airut_egress.sessions import SandboxNetworks
+from airut_common.settings import ServiceSettings
+from airut_egress.engine import Engine
+from airut_egress.engines import Engines, OneEngine
+from airut_egress.sessions import SandboxNetworks, engine_settings
 
 from .control import Control
+from .fan_out import FanOut
 from .keys import installation_key
 from .sink import BusSink
 from .spool import Spool
 from .watchers import watch_events
+from .workers.placement import default_workers
+from .workers.pool import WorkerPool
 
 SERVICE: Final = "egress-proxy"
 _MAX_SOCKET_PATH: Final = 90  # sockaddr_un has 108 bytes, and the draft's name is a little longer
@@ -50,13 +56,9 @@ async def run(service: Service) -> None:
     watched = await watch_events(
         config.server.egress, sink, spool, service=SERVICE, stack=service.exit_stack, on_problem=report
     )
-    networks = SandboxNetworks(
-        egress=config.server.egress,
-        sink=watched.sink,
-        installation_key=installation_key(settings.state_dir / "surrogates.key"),
-        state_dir=settings.state_dir,
-        attach_socket=service.exit_stack.enter_context(_socket_path(settings.state_dir)),
-    )
+    attach_socket = service.exit_stack.enter_context(_socket_path(settings.state_dir))
+    engines = await enter(_engines(config.server.egress, settings, watched.sink))
+    networks = SandboxNetworks(engines, attach_socket=attach_socket)
     await enter(networks.running())
     control = Control(networks, repos=lambda: config.repos, secret=secrets.get)
     service.spawn("events", sink.run())
@@ -69,12 +71,37 @@ async def run(service: Service) -> None:
         await service.stopping.wait()
 
 
+@asynccontextmanager
+async def _engines(
+    egress: EgressConfig, settings: ServiceSettings, sink: BusSink | FanOut
+) -> AsyncIterator[Engines]:
+    """One worker is this process; more are processes of their own."""
+    key = installation_key(settings.state_dir / "surrogates.key")
+    workers = egress.workers or default_workers()
+    if workers == 1:
+        yield OneEngine(
+            Engine(engine_settings(egress), sink=sink, installation_key=key, state_dir=settings.state_dir)
+        )
+        return
+    pool = WorkerPool(
+        engine_settings(egress),
+        workers=workers,
+        sink=sink,
+        installation_key=key,
+        state_dir=settings.state_dir,
+        log_format=settings.log_format,
+        log_level=settings.log_level,
+    )
+    async with pool.running():
+        yield pool
+
+
 class _BusOutlet:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
 
-    def publish_soon(self, subject: str, message: Message) -> bool:
-        return self._bus.publish_soon(subject, message)
+    def publish_soon(self, subject: str, data: bytes) -> bool:
+        return self._bus.publish_soon_encoded(subject, data)
 
     @property
     def connected(self) -> bool:
@@ -89,20 +116,26 @@ async def _follow_config(
         await config.wait_changed()
         if config.server.egress != in_force:
             try:
-                networks.reconfigure(config.server.egress)
+                await networks.reconfigure(config.server.egress)
+                if config.server.egress.workers != in_force.workers:
+                    await service.report(
+                        "warning",
+                        "restart_needed",
+                        "egress.workers has changed: it takes effect at a restart",
+                    )
                 in_force = config.server.egress
                 log.info("egress_reconfigured")
             except ValueError as error:
                 await service.report(
                     "error", "config_invalid", f"the last good egress settings stay: {error}"
                 )
-        control.refresh()
+        await control.refresh()
 
 
 async def _follow_secrets(secrets: WatchedSecrets, control: Control) -> None:
     while True:
         await secrets.wait_changed()
-        control.refresh()
+        await control.refresh()
 
 
 async def _close_deserted(networks: SandboxNetworks) -> None:

@@ -1,5 +1,6 @@
 """What the orchestrator asks: a network for a sandbox, and its end."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -12,6 +13,7 @@ from airut_common.contracts.v1 import CloseSession, OpenSession, Refused, Sessio
 from airut_common.contracts.v1.subjects import egress_service
 from airut_common.secrets import Secret
 from airut_egress.credentials import BadCredential
+from airut_egress.engines import EnginesUnavailable
 from airut_egress.sessions import Credentials, SandboxNetworks, SessionRefused
 
 UNKNOWN_REPO: Final = "unknown_repo"
@@ -49,7 +51,7 @@ class Control:
                 code=MISSING_SECRET, text="\n".join(_way_out(name, request.repo) for name in missing)
             )
         try:
-            opened = self._networks.open(request, held)
+            opened = await self._networks.open(request, held)
         except SessionRefused as refusal:
             return Refused(code=refusal.code, text=str(refusal))
         log.info("session_opened", sandbox=request.sandbox, repo=request.repo, credentials=sorted(held))
@@ -61,17 +63,21 @@ class Control:
         log.info("session_closed", sandbox=request.sandbox, requests=closed.requests, denied=closed.denied)
         return closed
 
-    def refresh(self) -> None:
-        """Give open sessions the credentials as they are now; what was taken away is worth nothing from here on
+    async def refresh(self) -> None:
+        """Give open sessions the credentials as they are now; when this returns, what was taken away is worth nothing
         (field notes 33)."""
-        repos = self._repos()
-        for sandbox, session in self._networks.engine.sessions.items():
-            repo = repos.get(session.config.repo)
-            held = self._credentials(session.config.repo, repo)[0] if repo is not None else {}
-            try:
-                self._networks.replace_credentials(sandbox, held)
-            except BadCredential as error:
-                log.error("credential_not_replaced", sandbox=sandbox, reason=str(error))
+        # All at once: a session whose engine is slow does not keep the others waiting.
+        await asyncio.gather(
+            *(self._refresh(sandbox, held.config.repo) for sandbox, held in self._networks.sessions.items())
+        )
+
+    async def _refresh(self, sandbox: str, repo_id: str) -> None:
+        repo = self._repos().get(repo_id)
+        held = self._credentials(repo_id, repo)[0] if repo is not None else {}
+        try:
+            await self._networks.replace_credentials(sandbox, held)
+        except (BadCredential, EnginesUnavailable) as error:
+            log.error("credential_not_replaced", sandbox=sandbox, reason=str(error))
 
     def _credentials(self, repo_id: str, repo: RepoConfig) -> tuple[Credentials, list[str]]:
         """Those whose secrets are all set, and the names of the secrets that are not."""

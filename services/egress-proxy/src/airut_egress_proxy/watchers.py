@@ -16,7 +16,7 @@ from .spool import Spool
 class Watched:
     """Where events go, and where the watchers listen."""
 
-    sink: EventSink
+    sink: BusSink | FanOut
     addresses: dict[str, str] = field(default_factory=dict)
     """For the service's entry on the bus."""
 

@@ -57,7 +57,11 @@ class Bus:
 
     def publish_soon(self, subject: str, message: Message) -> bool:
         """Store a message in the background, in order; never blocks. False: the buffer was full, it is lost."""
-        return self._soon.put(subject, message.encode())
+        return self.publish_soon_encoded(subject, message.encode())
+
+    def publish_soon_encoded(self, subject: str, data: bytes) -> bool:
+        """As `publish_soon`, for a message that another process has encoded."""
+        return self._soon.put(subject, data)
 
     async def flush_soon(self, timeout_seconds: float) -> bool:
         """Wait until everything given to `publish_soon` is stored; False when time was too short."""

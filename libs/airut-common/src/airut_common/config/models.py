@@ -127,6 +127,9 @@ class EgressConfig(StrictModel):
     """Of one task. Twice as many may come at once; what is above waits for 2 s at most and is then refused with 429."""
     max_bytes_per_second: Annotated[float, Field(gt=0)] | None = None
     """Of one task, in both directions together; what is above waits. None is no limit."""
+    workers: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Processes that sandboxes are spread over; 1 serves all in the service's own. None is one for each processor that
+    the service may use, at most 8. Read at the start."""
     metrics_listen: Endpoint | None = None
     """Where `/metrics` answers Prometheus, without a login. Read at the start."""
     traces_endpoint: WebAddress | None = None

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from airut_common.contracts.v1 import OpenSession, SessionOpened, new_id
+from airut_egress.engine import Engine
+from airut_egress.engines import OneEngine
 from airut_egress.events import EventSink
-from airut_egress.sessions import SandboxNetworks
+from airut_egress.sessions import SandboxNetworks, engine_settings
 from airut_sandbox.container import Exit, Mount, SandboxSpec, open_sandbox
 from airut_sandbox.image import ImageRef, Overlay, ensure_image, git_config
 from airut_sandbox.overlay import CA_PATH, CA_VARIABLES
@@ -64,7 +66,7 @@ async def run_command(asked: Asked, state_dir: Path, sink: EventSink, on_line: O
             policy=asked.policy,
             policy_source=asked.policy_source,
         )
-        opened = networks.open(question, credentials)
+        opened = await networks.open(question, credentials)
         podman = await probe_podman(state_dir / "podman", runtime=asked.settings.sandbox.runtime)
         image = await _image(podman, asked, opened.ca_certificate)
         spec = _spec(asked, sandbox_id, image, opened)
@@ -80,13 +82,13 @@ async def _networks(
     # Runs beside each other share the state, but not the socket. Its path has to be short.
     folder = Path(tempfile.mkdtemp(prefix="airut-sandbox-"))  # 0700
     try:
-        networks = SandboxNetworks(
-            egress=settings.egress,
+        engine = Engine(
+            engine_settings(settings.egress),
             sink=sink,
             installation_key=secrets.token_bytes(32),
             state_dir=state_dir,
-            attach_socket=folder / "attach.sock",
         )
+        networks = SandboxNetworks(OneEngine(engine), attach_socket=folder / "attach.sock")
         async with networks.running():
             yield networks
     finally:

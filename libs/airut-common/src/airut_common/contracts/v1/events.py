@@ -72,7 +72,8 @@ class EgressEvent(Message):
     task: Identifier
     at: Timestamp
     seq: int
-    """Counts from 0 within the sandbox; a gap means that events were dropped."""
+    """Counts from 0 within the sandbox; a gap means that events were dropped. Where the process that served the sandbox
+    died, some may have been: the `session` event `resumed` comes after a gap of at least one."""
     decision: Literal["allow", "deny", "error", "info"]
     reason: str = ""
     """The rule that allowed, or the obstacle: `host`, `path`, `method`, `mismatch`, `literal`, ....; `started`, with
