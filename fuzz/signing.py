@@ -8,7 +8,7 @@ from typing import Final
 import graphql
 
 from airut_egress import github_app
-from airut_egress.sigv4 import KeyPair, Refused, Resigned, find_key_id, resign, resign_with_body
+from airut_egress.sigv4 import KeyPair, Refused, Resigned, find_key_id, resign
 from airut_egress.sigv4.keys import HmacSigner, Scope
 
 NOW: Final = datetime(2026, 5, 4, 12, 30, 15, tzinfo=UTC)
@@ -108,7 +108,7 @@ def signature(data: bytes) -> None:
         try:
             find_key_id(tried, raw)
             done = _resigned(tried, raw)
-            resign_with_body(
+            resign(
                 method="PUT", host=HOST, raw_target=raw, headers=tried, surrogate=SURROGATE, real=REAL, now=NOW,
                 body=b"",
             )  # fmt: skip

@@ -1,7 +1,8 @@
 """A session's credentials, ready to be applied."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Self
 
 from airut_common.config.credentials import (
@@ -137,11 +138,10 @@ class Entries:
 
 
 def _app(name: str, config: GithubAppCredential, key: Secret, surrogates: Surrogates) -> AppEntry:
-    shape: Callable[[str], str] = lambda token: surrogates.same_shape(name, token)  # noqa: E731
     return AppEntry(
         name,
         config,
         surrogates.installations.tokens(config, key),
         stand_in=surrogates.of_token(name),
-        same_shape=shape,
+        same_shape=partial(surrogates.same_shape, name),
     )

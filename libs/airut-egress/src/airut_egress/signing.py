@@ -19,7 +19,6 @@ from .sigv4 import (
     Resigned,
     find_key_id,
     resign,
-    resign_with_body,
 )
 
 Header = tuple[bytes, bytes]
@@ -78,33 +77,14 @@ class SignedRequest:
     headers: Sequence[Header] = field(repr=False)
     now: datetime
 
-    def resign(self) -> Resigned:
-        """Under the real key, by the headers alone.
+    def resign(self, body: bytes | None = None) -> Resigned:
+        """Under the real key, by the headers alone or, where no header has its digest, with the body.
 
         Raises:
             Refused: anything is unsigned that must be, malformed, too old, out of limits or tampered with.
         """
         entry = self.entry
         return resign(
-            method=self.method,
-            host=self.host,
-            raw_target=self.target,
-            headers=self.headers,
-            surrogate=entry.surrogate,
-            real=entry.real,
-            now=self.now,
-            services=entry.services,
-            regions=entry.regions,
-        )
-
-    def resign_with_body(self, body: bytes) -> Resigned:
-        """The same with a body whose digest stands in no header.
-
-        Raises:
-            Refused: as `resign`, or the body is not the one that was signed.
-        """
-        entry = self.entry
-        return resign_with_body(
             method=self.method,
             host=self.host,
             raw_target=self.target,
@@ -193,7 +173,7 @@ class SignatureFilter:
             Denied: it is not the one that the sandbox signed.
         """
         try:
-            self._done = self._signed.resign_with_body(body)
+            self._done = self._signed.resign(body)
         except Refused as refused:
             raise Denied("credential", str(refused)) from None
         return body

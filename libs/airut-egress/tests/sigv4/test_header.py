@@ -8,7 +8,7 @@ import botocore.auth
 import pytest
 from botocore.auth import S3SigV4Auth
 
-from airut_egress.sigv4 import KeyPair, Refused, find_key_id, resign_with_body
+from airut_egress.sigv4 import KeyPair, Refused, find_key_id, resign
 
 from .signing import (
     NOW,
@@ -79,10 +79,10 @@ def test_a_body_without_a_digest_in_a_header_is_asked_for(surrogate, real):
     first = resigned(signed, surrogate, real)
     assert (first.body.kind, first.headers) == ("needs-body", [])
     arguments = signed.arguments() | {"surrogate": surrogate, "real": real, "now": NOW}
-    result = resign_with_body(**arguments, body=signed.body)
+    result = resign(**arguments, body=signed.body)
     assert result.headers == sign(real, **STS).headers
     with pytest.raises(Refused, match="does not match"):
-        resign_with_body(**arguments, body=signed.body + b"&x")
+        resign(**arguments, body=signed.body + b"&x")
 
 
 def test_a_token_comes_and_goes_with_the_key():

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from airut_egress.sigv4 import Refused, find_key_id, resign_with_body
+from airut_egress.sigv4 import Refused, find_key_id, resign
 
 from .signing import NOW, REAL, REAL_STS, SURROGATE, SURROGATE_STS, resigned, sign, timedelta
 
@@ -46,9 +46,9 @@ def test_other_services_sign_the_body():
     signed = sign(SURROGATE, **case)
     assert resigned(signed).body.kind == "needs-body"
     arguments = signed.arguments() | {"surrogate": SURROGATE, "real": REAL, "now": NOW}
-    assert resign_with_body(**arguments, body=b"").target == sign(REAL, **case).target
+    assert resign(**arguments, body=b"").target == sign(REAL, **case).target
     with pytest.raises(Refused, match="match"):
-        resign_with_body(**arguments, body=b"x")
+        resign(**arguments, body=b"x")
 
 
 @pytest.mark.parametrize(

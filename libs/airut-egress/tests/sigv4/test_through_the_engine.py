@@ -11,7 +11,7 @@ import pytest
 from airut_common.config.credentials import SigningCredential
 from airut_common.secrets import Secret
 from airut_egress.entries import Credential, UnusableCredential
-from airut_egress.sigv4 import KeyPair, Refused, resign_with_body
+from airut_egress.sigv4 import KeyPair, Refused, resign
 from airut_egress.testing.clients import RawAnswer, client, exchange, parse_answer, request
 from airut_egress.testing.origin import Answer, Origin, Seen
 from airut_egress.testing.world import Sandbox, World
@@ -61,7 +61,7 @@ async def send(
 
 def verified(seen: Seen, pair: KeyPair = REAL) -> None:
     """What AWS would do: the signature holds for the request and its body under this key."""
-    result = resign_with_body(
+    result = resign(
         method=seen.method,
         host=HOST,
         raw_target=seen.target.encode(),

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from airut_egress.sigv4 import KeyPair, resign_with_body
+from airut_egress.sigv4 import KeyPair, resign
 from airut_egress.sigv4.canonical import canonical_path
 from airut_egress.sigv4.keys import derive_p256
 
@@ -48,7 +48,7 @@ def request(method, target, headers, signature):
 @pytest.mark.parametrize(("method", "target", "headers", "body", "signature"), [case[1:] for case in SUITE], ids=[case[0] for case in SUITE])  # fmt: skip
 def test_suite(method, target, headers, body, signature):
     signed = request(method, target, headers, signature)
-    result = resign_with_body(**signed.arguments(), surrogate=EXAMPLE, real=EXAMPLE, now=AT, body=body)
+    result = resign(**signed.arguments(), surrogate=EXAMPLE, real=EXAMPLE, now=AT, body=body)
     assert header_of(result, "authorization") == signed.get("authorization")
 
 
@@ -85,7 +85,7 @@ def test_sigv4a_signature_in_a_query():
         "022100c00ee21af060180bac879294598c03ba8523367daf1edf88688923a21f26e0df"
     )
     host = "example.amazonaws.com"
-    resign_with_body(
+    resign(
         method="GET",
         host=host,
         raw_target=target.encode(),

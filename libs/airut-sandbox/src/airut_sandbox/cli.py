@@ -94,11 +94,12 @@ def run(
     """
     if (image is None) == (context is None):
         raise _Unusable("give either --image or --context")
-    _read(policy)
     try:
+        text = policy.read_text("utf-8")
+        parse_policy(text, str(policy))
         asked = Asked(
             command=command,
-            policy=policy.read_text("utf-8"),
+            policy=text,
             policy_source=str(policy),
             workspace=workspace,
             settings=read_settings(config),

@@ -9,7 +9,7 @@ from .body import BodyCheck, BodyRule
 from .chunked import MAX_SIGNED_CHUNK, ChunkedResigner
 from .claims import AUTH_PARAMETERS, find_key_id
 from .keys import KeyPair
-from .resigning import MAX_SKEW, Resigned, resign, resign_with_body
+from .resigning import MAX_SKEW, Resigned, resign
 
 __all__ = [
     "AUTH_PARAMETERS",
@@ -23,5 +23,4 @@ __all__ = [
     "Resigned",
     "find_key_id",
     "resign",
-    "resign_with_body",
 ]

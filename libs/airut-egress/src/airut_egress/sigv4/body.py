@@ -40,7 +40,7 @@ class BodyRule:
     """What has to be done with the body of a request that was signed anew.
 
     `hashed`: hold it to `digest` with a `BodyCheck`. `unsigned`: nothing. `chunked`: send what `chunks` makes of
-    it. `needs-body`: nothing is signed yet; call `resign_with_body` with the whole of it.
+    it. `needs-body`: nothing is signed yet; call `resign` with the whole of it.
     """
 
     kind: Literal["hashed", "unsigned", "chunked", "needs-body"]

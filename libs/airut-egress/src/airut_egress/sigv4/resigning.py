@@ -66,6 +66,7 @@ def resign(
     surrogate: KeyPair,
     real: KeyPair,
     now: datetime,
+    body: bytes | None = None,
     services: frozenset[str] | None = None,
     regions: frozenset[str] | None = None,
 ) -> Resigned:
@@ -79,41 +80,20 @@ def resign(
         surrogate: what the sandbox holds.
         real: what signs.
         now: by the proxy's clock, with a time zone.
+        body: the whole of it, where the signature covers a digest that no header has (without it, the rule in the
+            result is `needs-body`). A digest in a header is held against it at once; bodies in chunks are left to the
+            rule in the result.
         services: signing names that the key may be used for; None for all.
         regions: the same for regions; each of a SigV4A region set must be in it literally.
 
     Raises:
-        Refused: anything is unsigned that must be, malformed, ambiguous, too old, out of limits or tampered with.
-    """
-    message = _Message.read(method, host, raw_target, headers)
-    _check(message, surrogate, now, services, regions)
-    return _resign(message, surrogate, real, None)
-
-
-def resign_with_body(
-    *,
-    method: str,
-    host: str,
-    raw_target: bytes,
-    headers: Headers,
-    surrogate: KeyPair,
-    real: KeyPair,
-    now: datetime,
-    body: bytes,
-    services: frozenset[str] | None = None,
-    regions: frozenset[str] | None = None,
-) -> Resigned:
-    """The same for a request whose body is signed without its digest in a header (`needs-body`).
-
-    A digest in a header is held against the body at once. Bodies in chunks are left to the rule in the result.
-
-    Raises:
-        Refused: as `resign`, or the body is not the one that was signed.
+        Refused: anything is unsigned that must be, malformed, ambiguous, too old, out of limits or tampered with, or
+            the body is not the one that was signed.
     """
     message = _Message.read(method, host, raw_target, headers)
     _check(message, surrogate, now, services, regions)
     resigned = _resign(message, surrogate, real, body)
-    if resigned.body.kind == "hashed":
+    if body is not None and resigned.body.kind == "hashed":
         check = resigned.body.check()
         check.update(body)
         check.finish()
