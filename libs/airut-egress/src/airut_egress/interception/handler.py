@@ -106,6 +106,11 @@ class SandboxConnection(LiveConnectionHandler):
         """Whether the sandbox dialled an address that stands for no name."""
         return not self.host and not _in_pool(self.destination[0])
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more may happen on it."""
+        return self._ended
+
     def _first_layer(self) -> Layer:
         context = self.layer.context
         self._server = context.server
