@@ -1,9 +1,10 @@
 """Load on a proxy from this process: HTTP/1, HTTP/2, new connections, and large bodies."""
 
 import asyncio
+import itertools
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,14 +29,6 @@ class Target:
     """Of the proxy process; 0 when there is none."""
 
 
-@dataclass(frozen=True)
-class Load:
-    """What came of some seconds of load. Milliseconds."""
-
-    rate: float
-    latencies: list[float]
-
-
 def insecure() -> ssl.SSLContext:
     """Trusts everybody: what a baseline's certificate says plays no part."""
     context = ssl.create_default_context()
@@ -44,24 +37,21 @@ def insecure() -> ssl.SSLContext:
     return context
 
 
-async def requests(target: Target, kind: Kind, *, clients: int, seconds: float) -> Load:
-    """Kept-alive requests: so many connections with one request each at a time, or streams of one connection."""
-
-    async def run(until: float, latencies: list[float]) -> None:
-        if kind == "h2":
-            await _streams(target, clients, until, latencies)
-        else:
-            await asyncio.gather(*(_keep_alive(target, until, latencies) for _ in range(clients)))
-
-    await run(time.monotonic() + 0.3, [])
+async def requests(targets: Sequence[Target], kind: Kind, *, clients: int, seconds: float) -> list[float]:
+    """Kept-alive requests; milliseconds of each. So many connections, spread over the targets, with one request at a
+    time each; of HTTP/2, so many streams of one connection to the first."""
     latencies: list[float] = []
-    began = time.monotonic()
-    await run(began + seconds, latencies)
-    return Load(len(latencies) / (time.monotonic() - began), latencies)
+    until = time.monotonic() + seconds
+    if kind == "h2":
+        await _streams(targets[0], clients, until, latencies)
+    else:
+        ways = itertools.islice(itertools.cycle(targets), clients)
+        await asyncio.gather(*(_keep_alive(target, until, latencies) for target in ways))
+    return latencies
 
 
-async def connections(target: Target, *, clients: int, seconds: float) -> Load:
-    """New connections, each with a TLS handshake and one request; no session is resumed."""
+async def connections(target: Target, *, clients: int, seconds: float) -> list[float]:
+    """New connections, each with a TLS handshake and one request; no session is resumed. Milliseconds of each."""
     latencies: list[float] = []
     until = time.monotonic() + seconds
 
@@ -73,15 +63,13 @@ async def connections(target: Target, *, clients: int, seconds: float) -> Load:
             latencies.append((time.perf_counter() - began) * 1000)
             writer.transport.abort()
 
-    began = time.monotonic()
     await asyncio.gather(*(run() for _ in range(clients)))
-    return Load(len(latencies) / (time.monotonic() - began), latencies)
+    return latencies
 
 
-async def download(target: Target) -> float:
-    """Seconds for `TRANSFER_BYTES` from the upstream."""
+async def download(target: Target) -> None:
+    """Read `TRANSFER_BYTES` from the upstream."""
     reader, writer = await _open(target)
-    began = time.monotonic()
     writer.write(f"GET /down HTTP/1.1\r\nHost: {NAME}\r\n\r\n".encode())
     await reader.readuntil(b"\r\n\r\n")
     left = TRANSFER_BYTES
@@ -91,23 +79,17 @@ async def download(target: Target) -> float:
             raise EOFError("the answer ended early")
         left -= len(data)
     writer.transport.abort()
-    return time.monotonic() - began
 
 
-async def upload(target: Target) -> float:
-    """Seconds for `TRANSFER_BYTES` to the upstream, its answer included."""
+async def upload(target: Target) -> None:
+    """Send `TRANSFER_BYTES` to the upstream, and read its answer."""
     reader, writer = await _open(target)
-    began = time.monotonic()
     writer.write(f"POST /up HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: {TRANSFER_BYTES}\r\n\r\n".encode())
     for _ in range(TRANSFER_BYTES // len(_PIECE)):
         writer.write(_PIECE)
         await writer.drain()
     await _answer(reader)
     writer.transport.abort()
-    return time.monotonic() - began
-
-
-Transfer = Callable[[Target], Awaitable[float]]
 
 
 async def _open(target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

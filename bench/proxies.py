@@ -20,6 +20,7 @@ import uvloop
 from airut_common.contracts.v1 import EgressEvent
 from airut_egress.destination import SocketLike
 from airut_egress.engine import Engine, EngineSettings
+from airut_egress.events import EventSink
 from airut_egress.session import SessionConfig
 from bench.client import Kind, Target, insecure
 from bench.origin import NAME, make_certificates, serve
@@ -34,8 +35,9 @@ url_prefixes:
   - {{host: "{NAME}", path: "/up", methods: [POST]}}
 """
 _TICKS = os.sysconf("SC_CLK_TCK")
+DIRECT, OURS, PLAIN, ADDON = "direct", "ours", "mitmdump", "mitmdump with a policy addon"
 Targets = dict[str, dict[Kind, Target]]
-"""`direct`, `ours`, `mitmdump` and `mitmdump + addon`, each by kind of traffic."""
+"""The four above, each by kind of traffic."""
 
 
 def pin(core: int) -> None:
@@ -56,7 +58,9 @@ def pinned(core: int) -> Iterator[None]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process has used, in both modes (proc(5): fields 14 and 15 of `stat`)."""
+    """What a process has used, in both modes (proc(5): fields 14 and 15 of `stat`); 0 for no process."""
+    if not pid:
+        return 0
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
@@ -127,9 +131,15 @@ class Doors:
         return listening
 
 
-def engine_settings(folder: Path, upstream_port: int) -> EngineSettings:
-    """`NAME` is the origin at that port."""
-    return EngineSettings(connect_to={NAME: f"127.0.0.1:{upstream_port}"}, ca_file=folder / "ca.pem")
+def make_engine(folder: Path, upstream_port: int, sink: EventSink, doors: Doors) -> Engine:
+    """An engine for which `NAME` is the origin at that port."""
+    return Engine(
+        EngineSettings(connect_to={NAME: f"127.0.0.1:{upstream_port}"}, ca_file=folder / "ca.pem"),
+        sink=sink,
+        installation_key=b"k" * 32,
+        state_dir=folder / "state",
+        lookup=doors.lookup,
+    )
 
 
 def _engines(folder: Path, plain: int, tls: int, pipe: Connection) -> None:
@@ -138,17 +148,10 @@ def _engines(folder: Path, plain: int, tls: int, pipe: Connection) -> None:
 
     async def main() -> None:
         doors = Doors()
-        ports = []
-        for number, upstream, port in ((0, plain, 80), (1, tls, 443)):
-            engine = Engine(
-                engine_settings(folder, upstream),
-                sink=Nothing(),
-                installation_key=b"k" * 32,
-                state_dir=folder / "state",
-                lookup=doors.lookup,
-            )
-            ports.append(await doors.open(engine, f"bench-{number}", port))
-        pipe.send((*ports, engine.ca_certificate))
+        for_http = make_engine(folder, plain, Nothing(), doors)
+        for_https = make_engine(folder, tls, Nothing(), doors)
+        ports = await doors.open(for_http, "bench-http", 80), await doors.open(for_https, "bench-https", 443)
+        pipe.send((*ports, for_https.ca_certificate))
         await asyncio.Event().wait()
 
     uvloop.run(main())
@@ -178,27 +181,32 @@ def _mitmdump(
 
 
 @contextmanager
-def proxies() -> Iterator[Targets]:
-    """The origin, the engine and the baselines; this process is pinned to the core that the proxies leave free."""
-    with ExitStack() as stack:
-        enter = stack.enter_context
-        folder = Path(enter(tempfile.TemporaryDirectory(prefix="airut-bench-")))
+def origin() -> Iterator[tuple[Path, int, int]]:
+    """A folder with certificates, and the origin's plain and TLS ports; this process is pinned beside it."""
+    with tempfile.TemporaryDirectory(prefix="airut-bench-") as name, pinned(1):
+        folder = Path(name)
         make_certificates(folder)
         (folder / "policy.yaml").write_text(POLICY)
-        enter(pinned(1))
-        _, pipe = enter(process(serve, folder))
-        plain, tls = pipe.recv()
+        with process(serve, folder) as (_, pipe):
+            plain, tls = pipe.recv()
+            yield folder, plain, tls
+
+
+@contextmanager
+def proxies() -> Iterator[Targets]:
+    """The origin, the engine and the baselines; the proxies have one core, and everything else the other."""
+    with ExitStack() as stack:
+        enter = stack.enter_context
+        folder, plain, tls = enter(origin())
         pid, pipe = enter(process(_engines, folder, plain, tls))
         ours_plain, ours_tls, certificate = pipe.recv()
         addon = ["-s", str(Path(__file__).with_name("policy_addon.py"))]
         environment = {"BENCH_POLICY": str(folder / "policy.yaml")}
         yield {
-            "direct": _by_kind(plain, tls, insecure, 0),
-            "ours": _by_kind(
-                ours_plain, ours_tls, lambda: ssl.create_default_context(cadata=certificate), pid
-            ),
-            "mitmdump": enter(_mitmdump(folder, plain, tls)),
-            "mitmdump + addon": enter(_mitmdump(folder, plain, tls, *addon, environment=environment)),
+            DIRECT: _by_kind(plain, tls, insecure, 0),
+            OURS: _by_kind(ours_plain, ours_tls, lambda: ssl.create_default_context(cadata=certificate), pid),
+            PLAIN: enter(_mitmdump(folder, plain, tls)),
+            ADDON: enter(_mitmdump(folder, plain, tls, *addon, environment=environment)),
         }
 
 
