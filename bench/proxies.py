@@ -35,9 +35,10 @@ url_prefixes:
   - {{host: "{NAME}", path: "/up", methods: [POST]}}
 """
 _TICKS = os.sysconf("SC_CLK_TCK")
-DIRECT, OURS, PLAIN, ADDON = "direct", "ours", "mitmdump", "mitmdump with a policy addon"
+DIRECT, OURS, PLAIN = "direct", "ours", "mitmdump"
+ADDON, STREAMING = "mitmdump with a policy addon", "mitmdump that streams"
 Targets = dict[str, dict[Kind, Target]]
-"""The four above, each by kind of traffic."""
+"""Those above, each by kind of traffic."""
 
 
 def pin(core: int) -> None:
@@ -206,6 +207,7 @@ def proxies() -> Iterator[Targets]:
             DIRECT: _by_kind(plain, tls, insecure, 0),
             OURS: _by_kind(ours_plain, ours_tls, lambda: ssl.create_default_context(cadata=certificate), pid),
             PLAIN: enter(_mitmdump(folder, plain, tls)),
+            STREAMING: enter(_mitmdump(folder, plain, tls, "--set", "stream_large_bodies=1m")),
             ADDON: enter(_mitmdump(folder, plain, tls, *addon, environment=environment)),
         }
 

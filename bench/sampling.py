@@ -36,6 +36,11 @@ class Sample:
         """Units per second of the proxy's CPU time."""
         return self.units / max(self.cpu_seconds, 0.01)
 
+    @property
+    def rates(self) -> str:
+        """Both, for a table."""
+        return f"{self.rate:.0f}/s, {self.per_cpu:.0f} per CPU second"
+
 
 Work = Callable[[Target], Awaitable[list[float]]]
 """Does work through a proxy; what each unit took, in milliseconds."""
