@@ -31,8 +31,8 @@ unit: ## unit tests beside each package
 integration: ## tests on real NATS, Podman, Claude Code and Chromium
 	@$(PYTEST) -q -m integration libs services demo tests
 
-bench: setup ## measure, each number beside a baseline from the same run
-	@$(BIN)/python -m bench
+bench: setup ## measure, each number beside a baseline from the same run (PARTS="egress policy" for some)
+	@$(BIN)/python -m bench $(PARTS)
 
 fuzz: setup ## fuzz the pure decisions, a minute each; what is found fails
 	@$(BIN)/python -m fuzz
