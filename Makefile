@@ -31,8 +31,8 @@ unit: ## unit tests beside each package
 integration: ## tests on real NATS, Podman, Claude Code and Chromium
 	@$(PYTEST) -q -m integration libs services demo tests
 
-bench: setup ## measure, each number beside a baseline from the same run
-	@$(BIN)/python -m bench
+bench: setup ## measure, each number beside a baseline from the same run (PARTS="egress policy" for some)
+	@$(BIN)/python -m bench $(PARTS)
 
 FUZZ_SECONDS ?= 60
 fuzz: setup ## fuzz the pure decisions, a minute each (FUZZ_SECONDS=600 for ten); what is found fails

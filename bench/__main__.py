@@ -2,12 +2,24 @@
 
 import asyncio
 import sys
+from collections.abc import Callable
 
 from airut_common.log import configure_logging
-from bench import egress, mail, network, workers
-from bench.rows import machine, show
+from bench import egress, events, mail, network, policy, sandboxes, workers
+from bench.rows import Row, machine, show
 
-PARTS = ("egress", "workers", "network", "mail")
+PARTS: dict[str, tuple[str, Callable[[], list[Row]]]] = {
+    "egress": (
+        "The egress engine beside mitmdump, proxies pinned to one core, 1 KiB answers",
+        egress.measure,
+    ),
+    "policy": ("A decision", policy.measure),
+    "workers": ("The same on worker processes, load and upstream on the same cores", workers.measure),
+    "sandboxes": ("Many sandboxes in one engine", sandboxes.measure),
+    "events": ("Events", lambda: asyncio.run(events.measure())),
+    "network": ("A network for a sandbox", lambda: asyncio.run(network.measure())),
+    "mail": ("From SMTP 250 to the agent's process", lambda: asyncio.run(mail.measure())),
+}
 
 
 def main() -> int:
@@ -19,17 +31,9 @@ def main() -> int:
         return 2
     configure_logging("bench", log_format="text", level="warning")
     print(machine())
-    if "egress" in chosen:
-        show(
-            "A small allowed HTTPS request on a kept-alive connection, proxies pinned to one core",
-            egress.measure(),
-        )
-    if "workers" in chosen:
-        show("The same on worker processes, load and upstream on the same cores", workers.measure())
-    if "network" in chosen:
-        show("A network for a sandbox", asyncio.run(network.measure()))
-    if "mail" in chosen:
-        show("From SMTP 250 to the agent's process", asyncio.run(mail.measure()))
+    for name in chosen:
+        title, measure = PARTS[name]
+        show(title, measure())
     return 0
 
 

@@ -1,242 +1,128 @@
-"""Throughput and latency of the egress engine beside plain mitmdump, on loopback.
+"""The egress engine beside mitmdump: requests, large bodies, new connections. Everything on loopback."""
 
-Three processes: an upstream (TLS, keep-alive) and this client on one core, the proxy under test alone on the other.
-"""
+from functools import partial
 
-import asyncio
-import multiprocessing
-import os
-import socket
-import ssl
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import Any
+from bench import client
+from bench.client import Kind, Target
+from bench.origin import TRANSFER_BYTES
+from bench.proxies import (
+    ADDON,
+    DIRECT,
+    OURS,
+    PLAIN,
+    STREAMING,
+    Targets,
+    peak_mib,
+    proxies,
+    reset_peak,
+    rss_mib,
+)
+from bench.rows import Row, p50, p99
+from bench.sampling import Sample, Work, alternate
 
-import trustme
-import uvloop
-
-from airut_common.contracts.v1 import EgressEvent
-from airut_egress.destination import SocketLike
-from airut_egress.engine import Engine, EngineSettings
-from airut_egress.pace import Rates
-from airut_egress.session import SessionConfig
-from bench.rows import Row, p50
-
-SECONDS = 4.0
-ROUNDS = 3
 CLIENTS = 16
-NAME = "api.example.test"
-REQUEST = f"GET /v1/thing HTTP/1.1\r\nHost: {NAME}\r\nAccept: */*\r\n\r\n".encode()
-BODY = b"x" * 1000
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
-
-
-class _Upstream(asyncio.Protocol):
-    """The smallest server that keeps connections alive."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-        self._buffer = b""
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        while b"\r\n\r\n" in self._buffer:
-            _, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
-            self._transport.write(ANSWER)  # type: ignore[attr-defined]
-
-
-def _upstream(folder: Path, pipe: Connection) -> None:
-    async def main() -> None:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(folder / "leaf.pem")
-        server = await asyncio.get_running_loop().create_server(_Upstream, "127.0.0.1", 0, ssl=context)
-        pipe.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    uvloop.run(main())
-
-
-class _Nothing:
-    def record(self, event: EgressEvent) -> None:
-        """Drop it."""
-
-
-def _engine(folder: Path, upstream_port: int, pipe: Connection) -> None:
-    _pin(0)
-
-    async def main() -> None:
-        settings = EngineSettings(
-            connect_to={NAME: f"127.0.0.1:{upstream_port}"}, ca_file=folder / "ca.pem", rates=Rates(1e9)
-        )
-        names: dict[str, str] = {}
-
-        def lookup(accepted: SocketLike) -> tuple[str, int]:
-            del accepted
-            return names["address"], 443
-
-        made = Engine(
-            settings, sink=_Nothing(), installation_key=b"k" * 32, state_dir=folder / "state", lookup=lookup
-        )
-        opened = made.open(SessionConfig("s", "t", "demo", f"domains: [{NAME}]\n", "allowlist"))
-        tcp = socket.create_server(("127.0.0.1", 0), backlog=128)
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        udp.bind(("127.0.0.1", 0))
-        names["address"] = str(made.sessions["s"].names.address_for(NAME))
-        address = tcp.getsockname()[1]
-        await made.attach(opened.token, tcp, udp)
-        pipe.send((address, made.ca_certificate))
-        await asyncio.Event().wait()
-
-    uvloop.run(main())
-
-
-def _pin(core: int) -> None:
-    """Stay on one core, where there are two."""
-    if (os.cpu_count() or 1) > 1:
-        os.sched_setaffinity(0, {core})
-
-
-@contextmanager
-def _process(target: Callable[..., None], *arguments: Any) -> Iterator[Connection]:
-    ours, theirs = multiprocessing.Pipe()
-    child = multiprocessing.Process(target=target, args=(*arguments, theirs), daemon=True)
-    child.start()
-    try:
-        yield ours
-    finally:
-        child.kill()
-        child.join()
-
-
-@contextmanager
-def _mitmdump(folder: Path, upstream_port: int) -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    alone = ["taskset", "--cpu-list", "0"] if (os.cpu_count() or 1) > 1 else []
-    argv = [
-        *alone, str(Path(sys.executable).with_name("mitmdump")), "-q", "--set", f"confdir={folder / 'mitm'}",
-        "--mode", f"reverse:https://127.0.0.1:{upstream_port}/", "--set", "ssl_insecure=true",
-        "--set", "connection_strategy=lazy", "--listen-host", "127.0.0.1", "-p", str(port),
-    ]  # fmt: skip
-    with subprocess.Popen(argv) as child:
-        try:
-            for _ in range(600):
-                try:
-                    socket.create_connection(("127.0.0.1", port)).close()
-                    break
-                except OSError:
-                    time.sleep(0.1)
-            yield port
-        finally:
-            child.kill()
-
-
-async def _client(port: int, context: ssl.SSLContext, until: float, latencies: list[float]) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=NAME)
-    while time.monotonic() < until:
-        begun = time.perf_counter()
-        writer.write(REQUEST)
-        head = await reader.readuntil(b"\r\n\r\n")
-        assert b" 200 " in head.split(b"\r\n")[0], head
-        await reader.readexactly(len(BODY))
-        latencies.append((time.perf_counter() - begun) * 1000)
-    writer.transport.abort()
-
-
-async def _load(port: int, context: ssl.SSLContext, clients: int) -> tuple[float, float]:
-    """Requests per second, and the median latency in milliseconds."""
-    latencies: list[float] = []
-    await _client(port, context, time.monotonic() + 0.5, [])
-    begun = time.monotonic()
-    await asyncio.gather(*(_client(port, context, begun + SECONDS, latencies) for _ in range(clients)))
-    return len(latencies) / (time.monotonic() - begun), p50(latencies)
-
-
-def upstream_process(folder: Path) -> AbstractContextManager[Connection]:
-    """The upstream by itself; the first thing on its pipe is its port. `folder` holds `leaf.pem`."""
-    return _process(_upstream, folder)
-
-
-def _insecure() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
+SECONDS = 0.7
+ROUNDS = 4
+TRANSFERS = 2
+KINDS: dict[Kind, str] = {"http": "HTTP/1.1", "https": "HTTPS, HTTP/1.1", "h2": "HTTPS, HTTP/2"}
+_MIB = TRANSFER_BYTES / 1024 / 1024
 
 
 def measure() -> list[Row]:
-    """Alternate between direct, ours and mitmdump, and take medians: a shared machine changes its mind."""
-    cores = os.sched_getaffinity(0)
-    authority = trustme.CA()
-    with tempfile.TemporaryDirectory(prefix="airut-bench-") as name:
-        folder = Path(name)
-        authority.cert_pem.write_to_path(str(folder / "ca.pem"))
-        leaf = authority.issue_cert(NAME, "127.0.0.1")
-        leaf.private_key_and_cert_chain_pem.write_to_path(str(folder / "leaf.pem"))
-        _pin(1)
-        try:
-            with upstream_process(folder) as up:
-                upstream_port = up.recv()
-                with (
-                    _process(_engine, folder, upstream_port) as proxy,
-                    _mitmdump(folder, upstream_port) as theirs,
-                ):
-                    port, certificate = proxy.recv()
-                    trusted = ssl.create_default_context(cadata=certificate)
-                    targets = {
-                        "direct": (upstream_port, _insecure()),
-                        "ours": (port, trusted),
-                        "mitmdump": (theirs, _insecure()),
-                    }
-                    return _rows(_rounds(targets))
-        finally:
-            os.sched_setaffinity(0, cores)
+    """All rows, with one set of processes."""
+    with proxies() as targets:
+        rows = [row for kind in KINDS for row in _requests(targets, kind)]
+        return rows + _transfers(targets) + [_connections(targets)]
 
 
-def _rounds(targets: dict[str, tuple[int, ssl.SSLContext]]) -> dict[str, dict[int, tuple[float, float]]]:
-    """For each target and number of clients: requests per second and median latency, medians over the rounds."""
-    found: dict[str, dict[int, list[tuple[float, float]]]] = {name: {1: [], CLIENTS: []} for name in targets}
-    for _ in range(ROUNDS):
-        for name, (port, context) in targets.items():
-            for clients in (1, CLIENTS):
-                found[name][clients].append(uvloop.run(_load(port, context, clients)))
-    return {
-        name: {
-            clients: (statistics.median(rate for rate, _ in runs), statistics.median(ms for _, ms in runs))
-            for clients, runs in by_clients.items()
-        }
-        for name, by_clients in found.items()
-    }
+def _of_kind(targets: Targets, kind: Kind, *names: str) -> dict[str, Target]:
+    return {name: targets[name][kind] for name in names}
 
 
-def _rows(found: dict[str, dict[int, tuple[float, float]]]) -> list[Row]:
-    direct, ours, theirs = (found[name] for name in ("direct", "ours", "mitmdump"))
-    added, their_added = ours[1][1] - direct[1][1], theirs[1][1] - direct[1][1]
-    rows = [
+def _requests(targets: Targets, kind: Kind) -> list[Row]:
+    async def load(target: Target, clients: int) -> list[float]:
+        return await client.requests([target], kind, clients=clients, seconds=SECONDS)
+
+    one: Work = partial(load, clients=1)
+    many: Work = partial(load, clients=CLIENTS)
+    alone = alternate(_of_kind(targets, kind, DIRECT, OURS, PLAIN, ADDON), one, rounds=ROUNDS)
+    busy = alternate(_of_kind(targets, kind, OURS, PLAIN, ADDON), many, rounds=ROUNDS)
+    ratio = busy[OURS].per_cpu / busy[PLAIN].per_cpu
+    added = p50(alone[OURS].latencies) - p50(alone[DIRECT].latencies)
+    streams = "streams" if kind == "h2" else "clients"
+    return [
         Row(
-            "added latency, 1 client, p50",
-            f"{added:.2f} ms",
-            f"{their_added:.2f} ms, mitmdump",
-            "< 3 ms",
+            f"{KINDS[kind]}: requests, {CLIENTS} {streams}",
+            busy[OURS].rates,
+            _compared(busy, OURS, PLAIN, ADDON),
+            "≥ 0.9 of mitmdump by CPU",
+            ratio >= 0.9,
+        ),
+        Row(
+            f"{KINDS[kind]}: added latency, 1 client, p50 / p99",
+            _added(alone, OURS),
+            "; ".join(f"{name} {_added(alone, name)}" for name in (PLAIN, ADDON)),
+            "< 3 ms (p50)",
             added < 3,
-        )
+        ),
     ]
-    for clients in (1, CLIENTS):
-        rate, theirs_rate = ours[clients][0], theirs[clients][0]
+
+
+def _compared(samples: dict[str, Sample], ours: str, *names: str) -> str:
+    return "; ".join(
+        f"{name} {samples[name].rates} (ours {samples[ours].per_cpu / samples[name].per_cpu:.2f} of it)"
+        for name in names
+    )
+
+
+def _added(samples: dict[str, Sample], name: str) -> str:
+    direct, through = samples[DIRECT].latencies, samples[name].latencies
+    return f"{p50(through) - p50(direct):.2f} / {p99(through) - p99(direct):.2f} ms"
+
+
+def _transfers(targets: Targets) -> list[Row]:
+    rows = []
+    for what, transfer in (("down", client.download), ("up", client.upload)):
+
+        async def move(target: Target) -> list[float]:
+            await transfer(target)  # noqa: B023 (used before the next turn)
+            return [0.0]
+
+        ways = _of_kind(targets, "https", OURS, PLAIN, STREAMING)
+        held = {name: rss_mib(target.pid) for name, target in ways.items()}
+        for target in ways.values():
+            reset_peak(target.pid)
+        samples = alternate(ways, move, rounds=TRANSFERS)
+        grown = {name: peak_mib(target.pid) - held[name] for name, target in ways.items()}
+        shown = {
+            name: f"{sample.rate * _MIB:.0f} MiB/s, {sample.per_cpu * _MIB:.0f} per CPU second, {grown[name]:.0f} MiB"
+            for name, sample in samples.items()
+        }
+        best = max(samples[PLAIN].per_cpu, samples[STREAMING].per_cpu)
+        by_cpu = samples[OURS].per_cpu / best
         rows.append(
             Row(
-                f"requests per second on one core, {clients} client{'s' if clients > 1 else ''}",
-                f"{rate:.0f}",
-                f"{theirs_rate:.0f}, mitmdump ({rate / theirs_rate:.2f} of it)",
-                "≥ 0.9 of mitmdump",
-                rate >= 0.9 * theirs_rate,
+                f"HTTPS: {_MIB:.0f} MiB {what}, and the growth of peak memory",
+                shown[OURS],
+                "; ".join(f"{name} {shown[name]}" for name in (PLAIN, STREAMING))
+                + f" (ours {by_cpu:.2f} of the better one by CPU)",
+                "≥ 0.9 of it by CPU, < 16 MiB",
+                by_cpu >= 0.9 and grown[OURS] < 16,
             )
         )
     return rows
+
+
+def _connections(targets: Targets) -> Row:
+    async def load(target: Target) -> list[float]:
+        return await client.connections(target, clients=4, seconds=SECONDS)
+
+    samples = alternate(_of_kind(targets, "https", OURS, PLAIN), load, rounds=2 * ROUNDS)
+    ratio = samples[OURS].per_cpu / samples[PLAIN].per_cpu
+    return Row(
+        "HTTPS: new connections, each a handshake and a request",
+        samples[OURS].rates,
+        _compared(samples, OURS, PLAIN),
+        "≥ 2 of it by CPU",
+        ratio >= 2,
+    )

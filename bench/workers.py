@@ -7,7 +7,6 @@ workers. So beside the rates stands what a request costs each worker: that tells
 import asyncio
 import contextlib
 import os
-import resource
 import ssl
 import statistics
 import sys
@@ -19,7 +18,6 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import trustme
 import uvloop
 
 from airut_common.contracts.v1 import OpenSession, SessionOpened, new_id
@@ -30,7 +28,9 @@ from airut_egress.sessions import SandboxNetworks
 from airut_egress_proxy.sink import Sandbox
 from airut_egress_proxy.workers.pool import WorkerPool
 from airut_sandbox.attach import attach_network
-from bench.egress import BODY, NAME, REQUEST, upstream_process
+from bench.client import GET
+from bench.origin import BODY, NAME, make_certificates, serve
+from bench.proxies import cpu_seconds, process
 from bench.rows import Row
 
 SECONDS = 4.0
@@ -61,7 +61,7 @@ class _Client(asyncio.Protocol):
             self._ask()
 
     def _ask(self) -> None:
-        self._transport.write(REQUEST)  # type: ignore[attr-defined]
+        self._transport.write(GET)  # type: ignore[attr-defined]
 
 
 async def _generate(ca_file: str) -> None:
@@ -103,14 +103,14 @@ class _Side:
         """Load from all sandboxes at once."""
         pids = [pid for pid in self.pool.pids if pid is not None]
         await self._load(0.5)
-        before, own, begun = [_cpu_seconds(pid) for pid in pids], _own_cpu(), time.monotonic()
+        before, own, begun = [cpu_seconds(pid) for pid in pids], cpu_seconds(os.getpid()), time.monotonic()
         answers = await self._load(SECONDS)
         took = time.monotonic() - begun
-        spent = [_cpu_seconds(pid) - earlier for pid, earlier in zip(pids, before, strict=True)]
+        spent = [cpu_seconds(pid) - earlier for pid, earlier in zip(pids, before, strict=True)]
         # Each sandbox is on a worker of its own, where there are as many.
         shares = answers if len(pids) == len(answers) else [sum(answers)]
         costs = [1e6 * cpu / share for cpu, share in zip(spent, shares, strict=True)]
-        return _Found(sum(answers) / took, costs, 1e6 * (_own_cpu() - own) / sum(answers))
+        return _Found(sum(answers) / took, costs, 1e6 * (cpu_seconds(os.getpid()) - own) / sum(answers))
 
     async def _load(self, seconds: float) -> list[int]:
         for load in self.loads:
@@ -133,16 +133,6 @@ async def _line(process: asyncio.subprocess.Process) -> bytes:
     assert process.stdout is not None
     async with asyncio.timeout(SECONDS + 60):
         return await process.stdout.readline()
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime, see proc(5)
-
-
-def _own_cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
 
 
 @asynccontextmanager
@@ -207,8 +197,9 @@ async def _side(folder: Path, workers: int, upstream_port: int, ca_file: Path) -
         yield _Side(pool, loads)
 
 
-async def _measure(folder: Path, upstream: Connection, ca_file: Path) -> list[Row]:
-    port = upstream.recv()
+async def _measure(folder: Path, upstream: Connection) -> list[Row]:
+    _, port = upstream.recv()
+    ca_file = folder / "ca.pem"
     async with _side(folder, 1, port, ca_file) as one, _side(folder, 2, port, ca_file) as two:
         found: dict[int, list[_Found]] = {1: [], 2: []}
         for _ in range(ROUNDS):
@@ -219,15 +210,11 @@ async def _measure(folder: Path, upstream: Connection, ca_file: Path) -> list[Ro
 
 def measure() -> list[Row]:
     """Alternate between one worker and two, and take medians: a shared machine changes its mind."""
-    authority = trustme.CA()
     with tempfile.TemporaryDirectory(prefix="airut-bench-") as name:
         folder = Path(name)
-        ca_file = folder / "ca.pem"
-        authority.cert_pem.write_to_path(str(ca_file))
-        leaf = authority.issue_cert(NAME, "127.0.0.1")
-        leaf.private_key_and_cert_chain_pem.write_to_path(str(folder / "leaf.pem"))
-        with upstream_process(folder) as upstream:
-            return uvloop.run(_measure(folder, upstream, ca_file))
+        make_certificates(folder)
+        with process(serve, folder) as (_, upstream):
+            return uvloop.run(_measure(folder, upstream))
 
 
 def _rows(one: Sequence[_Found], two: Sequence[_Found]) -> list[Row]:

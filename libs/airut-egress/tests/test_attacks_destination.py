@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import ssl
 
 import pytest
 
@@ -112,6 +113,20 @@ async def test_row_11_a_foreign_server_name_is_refused(
         await sandbox.open(HOST, 443, server_name=server_name)
     await denied(world, "connection", reason="mismatch", host=server_name, port=443)
     assert origin.connections == 0
+
+
+async def test_row_11_nothing_follows_the_alert_of_a_refusal(world: World) -> None:
+    """No part of a handshake, which would show a certificate for a name that was refused."""
+    sandbox = await world.sandbox()
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = sandbox.ssl_context().wrap_bio(incoming, outgoing, server_hostname="other.example.test")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    reader, writer = await asyncio.open_connection(sock=await sandbox.dial("api.example.test", 443))
+    writer.write(outgoing.read())
+    async with asyncio.timeout(10):
+        assert await reader.read() == b"\x15\x03\x03\x00\x02\x02\x70"
+    writer.close()
 
 
 async def test_row_19_no_server_name(world: World, origin: Origin) -> None:

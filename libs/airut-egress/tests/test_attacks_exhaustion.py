@@ -93,12 +93,12 @@ async def test_row_35_requests_beyond_the_rate_wait_and_then_are_refused(
 
 
 async def test_row_35_bytes_beyond_the_rate_wait(world: World, origin: Origin) -> None:
-    origin.respond = lambda _: Answer(body=b"x" * 400_000)
+    origin.respond = lambda _: Answer(body=b"x" * 1_600_000)
     sandbox = await world.sandbox()
-    world.engine.reconfigure(replace(world.engine._settings, rates=Rates(bytes_per_second=100_000)))
+    world.engine.reconfigure(replace(world.engine._settings, rates=Rates(bytes_per_second=400_000)))
     begun = time.monotonic()
     async with client(sandbox) as http:
-        assert len((await http.get(f"https://{HOST}/")).content) == 400_000
+        assert len((await http.get(f"https://{HOST}/")).content) == 1_600_000
     # Two seconds' worth at once, and one read may overdraw.
     assert time.monotonic() - begun > 1.0
 

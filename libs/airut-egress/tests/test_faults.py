@@ -151,6 +151,7 @@ def _plain_http_inside(self, context, port) -> None:
     Ground(context)
     ClientTLSLayer.__init__(self, context)
     self.child_layer = HttpLayer(context, HTTPMode.transparent)
+    self._port = port
 
 
 async def test_a_hook_that_nobody_foresaw_ends_the_connection(

@@ -6,7 +6,7 @@ import string
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airut_egress.names import canonical_host
@@ -256,12 +256,16 @@ def test_the_index_finds_what_trying_every_rule_finds(host: str, patterns: list[
     assert [rule.name for rule in policy.rules_for(host).rules] == fitting
 
 
-PATHS = st.from_regex(r"/[ab;/.]{0,5}", fullmatch=True)
-PATH_PATTERNS = st.just("") | st.from_regex(r"/[ab*?;/.]{0,5}", fullmatch=True).filter(is_pattern)
+PATHS = st.from_regex(r"/[ab;/.]{0,5}|/(a|b|ab)(/(a|b|ab)){0,3}", fullmatch=True)
+PATH_PATTERNS = st.just("") | st.from_regex(
+    r"/[ab*?;/.]{0,5}|/?[ab*?/\[\]!]{0,6}|(/(a|b|ab|[*]|[?]b|\[/a\])){1,4}", fullmatch=True
+).filter(is_pattern)
 METHODS = st.lists(st.sampled_from(["GET", "POST"]), max_size=2)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["*", "a.b", "*.b"]), PATH_PATTERNS, METHODS), max_size=8), PATHS)
+@example([("*", "/[x/]a/b", []), ("*", "/*[/a/b]b", [])], "/xa/b")
+@example([("*", "*[/a/]b", [])], "/b/ab")
 def test_the_decision_is_that_of_trying_rule_after_rule(
     entries: list[tuple[str, str, list[str]]], path: str
 ) -> None:

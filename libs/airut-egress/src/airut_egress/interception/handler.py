@@ -27,6 +27,7 @@ from airut_egress.upstream_tls import UpstreamTls
 
 from .backpressure import Backpressure, PacedReader
 from .http_layer import DialFailure, EgressHttpLayer
+from .lean import LeanContext, skip_type_checks
 from .options import MODE, OPTIONS
 from .port import exchange_of, mark_too_fast
 from .tls_layer import SandboxTlsLayer
@@ -49,6 +50,8 @@ _WITHOUT_WORK: Final = frozenset(
         "websocket_start",
     }
 )
+
+skip_type_checks()
 
 log = structlog.get_logger()
 Hook = Callable[[Any], None]
@@ -113,8 +116,13 @@ class SandboxConnection(LiveConnectionHandler):
         """Whether the sandbox dialled an address that stands for no name."""
         return not self.host and not in_pool(self.destination[0])
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more may happen on it."""
+        return self._ended
+
     def _first_layer(self) -> Layer:
-        context = self.layer.context
+        context = LeanContext.of(self.layer.context)
         self._server = context.server
         # The address stays the name: mitmproxy keeps upstream connections by it (see `open_connection`).
         context.server.address = (self.host, self.port)

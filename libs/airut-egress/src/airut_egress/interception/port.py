@@ -46,6 +46,10 @@ class ClientPort(Protocol):
     def is_literal(self) -> bool:
         """Whether the sandbox dialled an address that stands for no name."""
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more may happen on it."""
+
     def adopt(self, name: str) -> bool:
         """Whether a canonical name is the one behind the address; it may be learnt from the client only where
         the address follows from it."""

@@ -2,8 +2,9 @@
 
 from typing import Final
 
+from mitmproxy.proxy import commands
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.events import Event
+from mitmproxy.proxy.events import Event, HookCompleted
 from mitmproxy.proxy.layer import CommandGenerator, Layer
 from mitmproxy.proxy.layers.tls import ClientTLSLayer
 
@@ -28,6 +29,20 @@ class SandboxTlsLayer(ClientTLSLayer):
         Ground(context)
         super().__init__(context)
         self.child_layer = EgressHttpLayer(context, port)
+        self._port = port
+
+    def handle_event(self, event: Event) -> CommandGenerator[None]:
+        """Run the hooks of both handshakes here: mitmproxy makes a task of each, six for a connection. What a hook
+        raises is a crash of the layer, and ends the connection."""
+        upcoming: list[Event] = [event]
+        while upcoming:
+            for command in super().handle_event(upcoming.pop(0)):
+                if isinstance(command, commands.StartHook) and command.name.startswith("tls_"):
+                    self._port.run_hook(command)
+                    if command.blocking and not self._port.ended:
+                        upcoming.append(HookCompleted(command))
+                else:
+                    yield command
 
     def receive_handshake_data(self, data: bytes) -> CommandGenerator[tuple[bool, str | None]]:
         """Go on with the handshake."""

@@ -35,26 +35,32 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class HostRules:
-    """The rules for one host in order, found by the literal beginning of their paths."""
+    """The rules for one host in order, found by two literal parts of their paths: the beginning, and a segment."""
 
     rules: tuple[Rule, ...]
-    by_head: Mapping[int, Mapping[str, Sequence[int]]]
-    """Length of a path pattern's literal beginning, to that beginning, to positions in `rules`."""
+    by_head: Mapping[int, Mapping[str, Mapping[str, Sequence[int]]]]
+    """Length of a path pattern's literal beginning, to that beginning, to a segment, to positions in `rules`. Shorter
+    beginnings come first."""
 
     @classmethod
     def index(cls, rules: tuple[Rule, ...]) -> Self:
         """Index rules; their order is kept."""
-        by_head: dict[int, dict[str, list[int]]] = {}
+        by_head: dict[int, dict[str, dict[str, list[int]]]] = {}
         for position, rule in enumerate(rules):
-            head = rule.path.head
-            by_head.setdefault(len(head), {}).setdefault(head, []).append(position)
-        return cls(rules, by_head)
+            head, segment = rule.path.head, rule.path.segment
+            by_segment = by_head.setdefault(len(head), {}).setdefault(head, {})
+            by_segment.setdefault(segment, []).append(position)
+        return cls(rules, dict(sorted(by_head.items())))
 
     def matching(self, path: DecodedPath) -> list[Rule]:
         """The rules whose path pattern fits, in order."""
-        positions = [
-            position for size, heads in self.by_head.items() for position in heads.get(path.text[:size], ())
-        ]
+        segments = {"", *path.text.split("/")}
+        positions: list[int] = []
+        for size, heads in self.by_head.items():
+            if size > len(path.text):
+                break
+            by_segment = heads.get(path.text[:size], {})
+            positions += [position for one in segments for position in by_segment.get(one, ())]
         return [rule for position in sorted(positions) if (rule := self.rules[position]).path.matches(path)]
 
 

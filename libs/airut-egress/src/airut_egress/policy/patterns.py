@@ -57,6 +57,10 @@ class PathPattern:
     """A pattern on the percent-decoded path; the empty one is every path, ambiguous ones included."""
 
     text: str
+    head: str
+    """What every matching path begins with: the pattern up to its first wildcard."""
+    segment: str
+    """A whole segment behind the head that every matching path has; empty when none is known."""
     _regex: re.Pattern[str] = field(repr=False, compare=False)
 
     @classmethod
@@ -81,12 +85,8 @@ class PathPattern:
                 "no request can match this path: control characters, backslashes, '//', '.' and '..' segments "
                 "are never allowed by a path rule"
             )
-        return cls(raw, re.compile(fnmatch.translate(raw)))
-
-    @property
-    def head(self) -> str:
-        """What every matching path begins with: the pattern up to its first wildcard."""
-        return _WILDCARD.split(self.text, maxsplit=1)[0]
+        head = _WILDCARD.split(raw, maxsplit=1)[0]
+        return cls(raw, head, _literal_segment(raw[len(head) :]), re.compile(fnmatch.translate(raw)))
 
     @property
     def is_everything(self) -> bool:
@@ -139,6 +139,14 @@ def _canonical_label(label: str) -> str:
 
 def _has_wildcard(text: str) -> bool:
     return "*" in text or "?" in text
+
+
+def _literal_segment(rest: str) -> str:
+    """The longest segment without a wildcard, of what stands in a path pattern from its first wildcard on."""
+    # A class may hold a slash, so nothing from the first one on is certain.
+    certain, bracket, _ = rest.partition("[")
+    segments = certain.split("/")[1 : -1 if bracket else None]
+    return max((one for one in segments if not _has_wildcard(one)), key=len, default="")
 
 
 def _overlap(left: str, right: str) -> bool:
