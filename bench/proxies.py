@@ -1,6 +1,7 @@
 """The processes that are measured: the engine, and mitmdump as the baseline. Each is pinned to one core."""
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import socket
@@ -155,6 +156,7 @@ def _engines(folder: Path, plain: int, tls: int, pipe: Connection) -> None:
         for_http = make_engine(folder, plain, Nothing(), doors)
         for_https = make_engine(folder, tls, Nothing(), doors)
         ports = await doors.open(for_http, "bench-http", 80), await doors.open(for_https, "bench-https", 443)
+        gc.freeze()  # as a worker of the service does
         pipe.send((*ports, for_https.ca_certificate))
         await asyncio.Event().wait()
 

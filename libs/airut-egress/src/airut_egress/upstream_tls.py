@@ -9,6 +9,11 @@ from OpenSSL import SSL
 _HOST_FLAGS: Final = 0x4 | 0x20  # X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT
 
 
+class _Connection(SSL.Connection):
+    def get_peer_cert_chain(self, **_options: Any) -> None:
+        """Nothing: OpenSSL has verified it, and mitmproxy would parse each certificate for nobody."""
+
+
 class UpstreamTls:
     """The client side of TLS, for every upstream."""
 
@@ -32,7 +37,7 @@ class UpstreamTls:
 
     def connection(self, host: str, protocols: list[bytes]) -> SSL.Connection:
         """A connection that completes only with a certificate for `host`."""
-        connection = SSL.Connection(self._context)
+        connection = _Connection(self._context)
         # pyOpenSSL has no public way to ask for the check of a name (pyca/pyopenssl#795).
         lib: Any = SSL._lib  # type: ignore[attr-defined]
         parameters = lib.SSL_get0_param(connection._ssl)

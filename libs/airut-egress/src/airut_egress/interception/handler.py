@@ -26,6 +26,7 @@ from airut_egress.session import Decided, Session
 from airut_egress.upstream_tls import UpstreamTls
 
 from .backpressure import Backpressure, PacedReader
+from .gathering import GatheringWriter
 from .http_layer import DialFailure, EgressHttpLayer
 from .lean import LeanContext, skip_type_checks
 from .options import MODE, OPTIONS
@@ -80,7 +81,8 @@ class SandboxConnection(LiveConnectionHandler):
         destination: tuple[str, int],
         means: Means,
     ) -> None:
-        super().__init__(reader, writer, OPTIONS, MODE)
+        self._writer = GatheringWriter(writer)
+        super().__init__(reader, _as_mitmproxy_has_it(self._writer), OPTIONS, MODE)
         self.session = session
         self.generation = session.generation
         self.destination = destination
@@ -89,7 +91,6 @@ class SandboxConnection(LiveConnectionHandler):
         self.max_conns = collections.defaultdict(lambda: asyncio.Semaphore(_UPSTREAMS_PER_CLIENT))
         self._means = means
         self.ports = means.ports
-        self._writer = writer
         self._ended = False
         self._spoken = False
         addons = (Judge(self), Bodies(self), Tls(self, means.authority, means.upstream_tls), Transit(self))
@@ -195,8 +196,8 @@ class SandboxConnection(LiveConnectionHandler):
     def _end(self, *, at_once: bool) -> None:
         self._ended = True
         for transport in tuple(self.transports.values()):
-            if at_once and isinstance(transport.writer, asyncio.StreamWriter):
-                transport.writer.transport.abort()
+            if at_once and isinstance(transport.writer, GatheringWriter):
+                transport.writer.abort()
             if transport.handler is not None:
                 # It closes its transport, which sends what is still to be sent.
                 transport.handler.cancel("ended")
@@ -249,6 +250,9 @@ class SandboxConnection(LiveConnectionHandler):
         """Let the layers act, unless the connection has ended."""
         if not self._ended:
             await super().server_event(event)
+            for transport in self.transports.values():
+                if isinstance(transport.writer, GatheringWriter):
+                    transport.writer.flush()
             self._pace.moved()
 
     def log(self, message: str, level: int = logging.INFO, exc_info: Any = None) -> None:  # noqa: ARG002
@@ -290,7 +294,7 @@ class SandboxConnection(LiveConnectionHandler):
 
     async def _open(self, command: commands.OpenConnection, connection: Server) -> None:
         try:
-            reader, writer = await self._dial(connection)
+            reader, stream_writer = await self._dial(connection)
         except (DialFailed, asyncio.CancelledError) as error:
             self.transports.pop(connection, None)
             obstacle = error.obstacle if isinstance(error, DialFailed) else "upstream-unreachable"
@@ -299,12 +303,15 @@ class SandboxConnection(LiveConnectionHandler):
             if isinstance(error, asyncio.CancelledError):
                 raise
             return
+        writer = GatheringWriter(stream_writer)
         connection.timestamp_tcp_setup = time.time()
         connection.state = ConnectionState.OPEN
         connection.peername = writer.get_extra_info("peername")
         connection.sockname = writer.get_extra_info("sockname")
         self.transports[connection] = ConnectionIO(
-            asyncio.current_task(), self._paced(reader, self._pace.room_for_upstream), writer
+            asyncio.current_task(),
+            self._paced(reader, self._pace.room_for_upstream),
+            _as_mitmproxy_has_it(writer),
         )
         watchdog = self._expect_tls(connection, writer)
         try:
@@ -324,12 +331,16 @@ class SandboxConnection(LiveConnectionHandler):
             raise DialFailed("connections", "too many connections to upstreams")
         return await dial(self._means.resolver, self.host, self.port)
 
-    def _expect_tls(self, connection: Server, writer: asyncio.StreamWriter) -> asyncio.TimerHandle:
+    def _expect_tls(self, connection: Server, writer: GatheringWriter) -> asyncio.TimerHandle:
         def check() -> None:
             if connection.tls and not connection.tls_established:
-                writer.transport.abort()
+                writer.abort()
 
         return asyncio.get_running_loop().call_later(_UPSTREAM_TLS_SECONDS, check)
+
+
+def _as_mitmproxy_has_it(writer: GatheringWriter) -> asyncio.StreamWriter:
+    return cast("asyncio.StreamWriter", writer)
 
 
 def in_pool(address: str) -> bool:

@@ -1,5 +1,6 @@
 """`python -m airut_egress_proxy.workers DESCRIPTOR PARENT NUMBER`: one worker. Started by the service alone."""
 
+import gc
 import os
 import signal
 import socket
@@ -29,6 +30,7 @@ def main() -> None:
         os._exit(0)
 
     structlog.contextvars.bind_contextvars(worker=worker)
+    gc.freeze()  # what is loaded by now stays, and the collector need not look at it
     uvloop.run(run())
 
 
