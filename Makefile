@@ -31,7 +31,8 @@ unit: ## unit tests beside each package
 integration: ## tests on real NATS, Podman, Claude Code and Chromium
 	@$(PYTEST) -q -m integration libs services demo tests
 
-bench: setup ## measure, each number beside a baseline from the same run (PARTS="egress policy" for some)
+bench: ## measure, each number beside a baseline from the same run (PARTS="egress policy" for some)
+	@scripts/setup.sh bench
 	@$(BIN)/python -m bench $(PARTS)
 
 FUZZ_SECONDS ?= 60

@@ -167,7 +167,7 @@ def _engines(folder: Path, plain: int, tls: int, pipe: Connection) -> None:
 def _mitmdump(
     folder: Path, plain: int, tls: int, *options: str, environment: Mapping[str, str] | None = None
 ) -> Iterator[dict[Kind, Target]]:
-    at_plain, at_tls = _free_port(), _free_port()
+    at_plain, at_tls = free_port(), free_port()
     alone = ["taskset", "--cpu-list", "0"] if (os.cpu_count() or 1) > 1 else []
     argv = [
         *alone, str(Path(sys.executable).with_name("mitmdump")), "-q",
@@ -180,7 +180,7 @@ def _mitmdump(
     with subprocess.Popen(argv, env={**os.environ, **(environment or {})}) as child:
         try:
             for port in (at_plain, at_tls):
-                _wait_for(port)
+                wait_for(port)
             yield _by_kind(at_plain, at_tls, insecure, child.pid)
         finally:
             child.kill()
@@ -224,17 +224,23 @@ def _by_kind(plain: int, tls: int, context: Callable[[], ssl.SSLContext], pid: i
     return {"http": Target(plain, None, pid), "https": Target(tls, http1, pid), "h2": Target(tls, http2, pid)}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
         return port
 
 
-def _wait_for(port: int) -> None:
+def wait_for(port: int) -> None:
+    """Return when somebody listens there.
+
+    Raises:
+        TimeoutError: nobody does after a minute.
+    """
     for _ in range(600):
         try:
             socket.create_connection(("127.0.0.1", port)).close()
             return
         except OSError:
             time.sleep(0.1)
-    raise TimeoutError("mitmdump did not listen")
+    raise TimeoutError(f"nobody listens on {port}")

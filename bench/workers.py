@@ -1,21 +1,20 @@
-"""Requests through one worker process of the egress-proxy and through two, from inside of two network namespaces.
+"""Requests through worker processes of the egress-proxy, from inside of two network namespaces: on one core, on two.
 
-Everything else is on the same cores: a load generator in each namespace, the upstream, and the process that starts the
-workers. So beside the rates stands what a request costs each worker: that tells how it would be with cores to spare.
+On the same cores is everything else: a load generator in each namespace (wrk), the upstream (haproxy; both because they
+cost little), and the process that starts the workers. So with one worker on two cores all of that is beside it, and
+with two it is in their way; what a request costs each worker tells how it would be with cores to spare.
 """
 
 import asyncio
 import contextlib
 import os
-import ssl
+import re
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import uvloop
@@ -28,57 +27,16 @@ from airut_egress.sessions import SandboxNetworks
 from airut_egress_proxy.sink import Sandbox
 from airut_egress_proxy.workers.pool import WorkerPool
 from airut_sandbox.attach import attach_network
-from bench.client import GET
-from bench.origin import BODY, NAME, make_certificates, serve
-from bench.proxies import cpu_seconds, process
+from bench.origin import BODY, NAME, make_certificates
+from bench.proxies import cpu_seconds, free_port, wait_for
 from bench.rows import Row
 
-SECONDS = 4.0
+SECONDS = 4
 ROUNDS = 3
 SANDBOXES = 2
 CLIENTS = 8
 """Connections of each sandbox."""
 SCALES = 1.7
-
-
-class _Client(asyncio.Protocol):
-    """Asks again as soon as it has its answer."""
-
-    answers = 0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-        self._data = b""
-        self._ask()
-
-    def data_received(self, data: bytes) -> None:
-        self._data += data
-        head = self._data.find(b"\r\n\r\n")
-        if head >= 0 and len(self._data) == head + 4 + len(BODY):
-            assert self._data.startswith(b"HTTP/1.1 200 "), self._data[:200]
-            _Client.answers += 1
-            self._data = b""
-            self._ask()
-
-    def _ask(self) -> None:
-        self._transport.write(GET)  # type: ignore[attr-defined]
-
-
-async def _generate(ca_file: str) -> None:
-    """In a namespace: for each line on standard input, load for so many seconds and the number of answers."""
-    loop = asyncio.get_running_loop()
-    context = ssl.create_default_context(cafile=ca_file)
-    address = str(SyntheticNames().address_for(NAME))
-    for line in iter(sys.stdin.readline, ""):
-        _Client.answers = 0
-        opened = [
-            await loop.create_connection(_Client, address, 443, ssl=context, server_hostname=NAME)
-            for _ in range(CLIENTS)
-        ]
-        await asyncio.sleep(float(line))
-        for transport, _ in opened:
-            transport.abort()
-        print(_Client.answers, flush=True)
 
 
 class _Counting:
@@ -96,13 +54,20 @@ class _Counting:
 class _Side:
     """A pool with its sandboxes."""
 
+    cores: frozenset[int]
+    """On which everything runs."""
     pool: WorkerPool
-    loads: list[asyncio.subprocess.Process]
+    ways_in: Sequence[Sequence[str]]
+    """Commands that run what follows them in a sandbox."""
 
     async def measure(self) -> "_Found":
         """Load from all sandboxes at once."""
+        with _on(self.cores):
+            return await self._measure()
+
+    async def _measure(self) -> "_Found":
         pids = [pid for pid in self.pool.pids if pid is not None]
-        await self._load(0.5)
+        await self._load(1)
         before, own, begun = [cpu_seconds(pid) for pid in pids], cpu_seconds(os.getpid()), time.monotonic()
         answers = await self._load(SECONDS)
         took = time.monotonic() - begun
@@ -112,11 +77,16 @@ class _Side:
         costs = [1e6 * cpu / share for cpu, share in zip(spent, shares, strict=True)]
         return _Found(sum(answers) / took, costs, 1e6 * (cpu_seconds(os.getpid()) - own) / sum(answers))
 
-    async def _load(self, seconds: float) -> list[int]:
-        for load in self.loads:
-            assert load.stdin is not None
-            load.stdin.write(f"{seconds}\n".encode())
-        return [int(await _line(load)) for load in self.loads]
+    async def _load(self, seconds: int) -> list[int]:
+        """The number of answers that each sandbox got."""
+        wrk = (
+            "wrk",
+            "--threads=1",
+            f"--connections={CLIENTS}",
+            f"--duration={seconds}s",
+            f"https://{NAME}/v1/thing",
+        )
+        return await asyncio.gather(*(_answers(*way_in, *wrk) for way_in in self.ways_in))
 
 
 @dataclass(frozen=True)
@@ -127,6 +97,16 @@ class _Found:
     """CPU time of each worker for a request, microseconds."""
     service: float
     """The same of the process that starts them and takes their events."""
+
+
+async def _answers(*argv: str) -> int:
+    async with _process(*argv) as process:
+        output, _ = await process.communicate()
+    said = output.decode()
+    found = re.search(r"(\d+) requests in", said)
+    if found is None or "Non-2xx" in said or "Socket errors" in said:
+        raise ValueError(f"wrk said: {said}")
+    return int(found[1])
 
 
 async def _line(process: asyncio.subprocess.Process) -> bytes:
@@ -148,10 +128,11 @@ async def _process(*argv: str) -> AsyncIterator[asyncio.subprocess.Process]:
 
 
 @asynccontextmanager
-async def _sandbox(opened: SessionOpened, ca_file: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A namespace with the session's network, and a load generator in it."""
-    script = "echo ready && exec cat"
-    async with _process("unshare", "--user", "--map-root-user", "--net", "sh", "-c", script) as holder:
+async def _sandbox(opened: SessionOpened, hosts: Path) -> AsyncIterator[Sequence[str]]:
+    """Namespaces with the session's network, where `NAME` is in the file of hosts; a command that leads there."""
+    script = f"mount --bind {hosts} /etc/hosts && echo ready && exec cat"
+    unshare = ("unshare", "--user", "--map-root-user", "--net", "--mount")
+    async with _process(*unshare, "sh", "-c", script) as holder:
         assert await _line(holder) == b"ready\n"
         user_ns, net_ns = (Path(f"/proc/{holder.pid}/ns/{kind}").stat().st_ino for kind in ("user", "net"))
         await attach_network(
@@ -161,19 +142,28 @@ async def _sandbox(opened: SessionOpened, ca_file: Path) -> AsyncIterator[asynci
             socket=Path(opened.attach_socket),
             token=opened.attach_token,
         )
-        enter = ("nsenter", "-t", str(holder.pid), "-U", "-n", "--preserve-credentials")
-        async with _process(*enter, sys.executable, "-m", "bench.workers", str(ca_file)) as load:
-            yield load
+        yield ("nsenter", "-t", str(holder.pid), "-U", "-n", "-m", "--preserve-credentials")
 
 
 @asynccontextmanager
-async def _side(folder: Path, workers: int, upstream_port: int, ca_file: Path) -> AsyncIterator[_Side]:
+async def _side(folder: Path, workers: int, cores: frozenset[int]) -> AsyncIterator[_Side]:
+    state = folder / f"{workers}-{len(cores)}"
+    state.mkdir()
+    async with AsyncExitStack() as stack:
+        with _on(cores):  # what is started stays where it was started
+            pool, ways_in = await _start(stack, folder, state, workers)
+        yield _Side(cores, pool, ways_in)
+
+
+async def _start(
+    stack: AsyncExitStack, folder: Path, state: Path, workers: int
+) -> tuple[WorkerPool, Sequence[Sequence[str]]]:
+    port = await stack.enter_async_context(_upstream(state, folder / "leaf.pem"))
     settings = EngineSettings(
-        connect_to={NAME: f"127.0.0.1:{upstream_port}"},
-        ca_file=ca_file,
+        connect_to={NAME: f"127.0.0.1:{port}"},
+        ca_file=folder / "ca.pem",
         rates=Rates(requests_per_second=1e6),
     )
-    state = folder / str(workers)
     pool = WorkerPool(
         settings,
         workers=workers,
@@ -184,28 +174,54 @@ async def _side(folder: Path, workers: int, upstream_port: int, ca_file: Path) -
         log_level="warning",
     )
     networks = SandboxNetworks(pool, attach_socket=state / "attach.sock")
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(pool.running())
-        await stack.enter_async_context(networks.running())
-        loads = []
-        for _ in range(SANDBOXES):
-            request = OpenSession(sandbox=new_id(), task=new_id(), repo="demo", policy=f"domains: [{NAME}]\n")
-            opened = await networks.open(request, {})
-            trusted = state / "trusted.pem"
-            trusted.write_text(opened.ca_certificate)
-            loads.append(await stack.enter_async_context(_sandbox(opened, trusted)))
-        yield _Side(pool, loads)
+    await stack.enter_async_context(pool.running())
+    await stack.enter_async_context(networks.running())
+    hosts = state / "hosts"
+    hosts.write_text(f"{SyntheticNames().address_for(NAME)} {NAME}\n")
+    ways_in = []
+    for _ in range(SANDBOXES):
+        request = OpenSession(sandbox=new_id(), task=new_id(), repo="demo", policy=f"domains: [{NAME}]\n")
+        opened = await networks.open(request, {})
+        ways_in.append(await stack.enter_async_context(_sandbox(opened, hosts)))
+    return pool, ways_in
 
 
-async def _measure(folder: Path, upstream: Connection) -> list[Row]:
-    _, port = upstream.recv()
-    ca_file = folder / "ca.pem"
-    async with _side(folder, 1, port, ca_file) as one, _side(folder, 2, port, ca_file) as two:
-        found: dict[int, list[_Found]] = {1: [], 2: []}
-        for _ in range(ROUNDS):
-            found[1].append(await one.measure())
-            found[2].append(await two.measure())
-    return _rows(found[1], found[2])
+@asynccontextmanager
+async def _upstream(folder: Path, certificate: Path) -> AsyncIterator[int]:
+    """An HTTPS server as `NAME`, without a thread for each connection or a log; its port."""
+    port = free_port()
+    settings = folder / "haproxy.cfg"
+    settings.write_text(
+        "defaults\n mode http\n timeout client 60s\n"
+        f"frontend origin\n bind 127.0.0.1:{port} ssl crt {certificate}\n"
+        f" http-request return status 200 content-type text/plain string {'x' * len(BODY)}\n"
+    )
+    async with _process("haproxy", "-f", str(settings)):
+        await asyncio.to_thread(wait_for, port)
+        yield port
+
+
+async def _measure(folder: Path) -> list[Row]:
+    every = frozenset(os.sched_getaffinity(0))
+    async with (
+        _side(folder, 1, frozenset({min(every)})) as one_core,
+        _side(folder, 1, every) as one,
+        _side(folder, 2, every) as two,
+    ):
+        sides = (one_core, one, two)
+        found = [[await side.measure() for side in sides] for _ in range(ROUNDS)]
+    return _rows(*zip(*found, strict=True))
+
+
+@contextmanager
+def _on(cores: frozenset[int]) -> Iterator[None]:
+    """Run there for a while, with what is started meanwhile."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def measure() -> list[Row]:
@@ -213,12 +229,11 @@ def measure() -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="airut-bench-") as name:
         folder = Path(name)
         make_certificates(folder)
-        with process(serve, folder) as (_, upstream):
-            return uvloop.run(_measure(folder, upstream))
+        return uvloop.run(_measure(folder))
 
 
-def _rows(one: Sequence[_Found], two: Sequence[_Found]) -> list[Row]:
-    rate, single = (statistics.median(each.rate for each in found) for found in (two, one))
+def _rows(one_core: Sequence[_Found], one: Sequence[_Found], two: Sequence[_Found]) -> list[Row]:
+    small, single, rate = (statistics.median(each.rate for each in found) for found in (one_core, one, two))
     alone = statistics.median(each.costs[0] for each in one)
     costs = [statistics.median(each.costs[number] for each in two) for number in range(2)]
     # Of workers that each have a core to themselves: what both do in a second, by what one does.
@@ -226,11 +241,18 @@ def _rows(one: Sequence[_Found], two: Sequence[_Found]) -> list[Row]:
     service = statistics.median(each.service for each in two)
     return [
         Row(
-            f"requests per second, 2 workers, {SANDBOXES} sandboxes of {CLIENTS} connections",
+            f"requests per second, 2 workers on 2 cores, {SANDBOXES} sandboxes of {CLIENTS} connections",
             f"{rate:.0f}",
-            f"{single:.0f}, 1 worker ({rate / single:.2f} of it)",
+            f"{small:.0f}, 1 worker, everything on 1 core ({rate / small:.2f} of it)",
             f"≥ {SCALES} of it",
-            rate >= SCALES * single,
+            rate >= SCALES * small,
+        ),
+        Row(
+            "the same, beside 1 worker on 2 cores",
+            f"{rate:.0f}",
+            f"{single:.0f}, everything else on the other core ({rate / single:.2f} of it)",
+            "",
+            None,
         ),
         Row(
             "CPU time of a request in each of 2 workers",
@@ -247,7 +269,3 @@ def _rows(one: Sequence[_Found], two: Sequence[_Found]) -> list[Row]:
             None,
         ),
     ]
-
-
-if __name__ == "__main__":
-    uvloop.run(_generate(sys.argv[1]))

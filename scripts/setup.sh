@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes this checkout ready: system packages, uv, Python 3.13, the locked environment in .venv.
-# usage: scripts/setup.sh [run|test]   run = what an installation needs, test (default) = also what the tests need
+# usage: scripts/setup.sh [run|test|bench]   run = what an installation needs, test (default) = also what the tests need,
+#                                            bench = also what the measurements need
 # Quick when there is nothing to do. Without the right to install packages it prints the command and stops.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,16 +12,17 @@ export PATH="$PATH:/usr/sbin:/sbin:$HOME/.local/bin"
 
 # program:package pairs; a package is installed only if its program is missing
 needed=(podman:podman runc:runc newuidmap:uidmap nft:nftables ip:iproute2 mmdebstrap:mmdebstrap git:git)
-if [ "${1:-test}" = test ]; then
+if [ "${1:-test}" != run ]; then
     needed+=(chromium:chromium chromedriver:chromium-driver curl:curl openssl:openssl gcc:gcc useradd:passwd)
 fi
+if [ "${1:-test}" = bench ]; then needed+=(wrk:wrk haproxy:haproxy); fi
 
 missing=()
 for pair in "${needed[@]}"; do
     have "${pair%%:*}" || missing+=("${pair##*:}")
 done
 # A compiler without its C library headers cannot build the probes that the sandbox tests run.
-if [ "${1:-test}" = test ] && [ ! -e /usr/include/stdio.h ]; then missing+=(libc6-dev); fi
+if [ "${1:-test}" != run ] && [ ! -e /usr/include/stdio.h ]; then missing+=(libc6-dev); fi
 
 if [ ${#missing[@]} -gt 0 ]; then
     install=(apt-get install -y --no-install-recommends "${missing[@]}")
