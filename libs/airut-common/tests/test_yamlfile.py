@@ -155,7 +155,7 @@ def test_a_huge_file_is_not_read() -> None:
 def test_every_pattern_of_the_models_has_words() -> None:
     kinds = (
         *(models.SecretName, models.Endpoint, models.MailAddress, models.SenderPattern, models.RepoId),
-        models.HostPatternText,
+        *(models.HostPatternText, models.DomainName),
     )
     assert {kind.__metadata__[0].pattern for kind in kinds} == set(PATTERN_WORDS)
 

@@ -415,3 +415,24 @@ async def test_commands_before_starttls_do_not_count_inside(encrypted, certifica
         await session.writer.start_tls(trusting, server_hostname="localhost")
         assert (await session.say("RCPT TO:<demo@airut.example>")).startswith("503")
         assert "STARTTLS" not in await session.say("EHLO client.example")
+
+
+OPEN_TO = [b"from", b"subject", b"date", b"message-id", b"content-type", b"mime-version"]
+"""What Microsoft 365 signs."""
+
+
+async def test_row_50_a_signature_that_leaves_to_open_cannot_be_replayed_to_us(
+    gateway, lovelace: SigningDomain
+):
+    """Ada wrote to somebody else; a third person has put our address in."""
+    signed = lovelace.sign(plain_mail(to="bob@elsewhere.example").as_bytes(), include_headers=OPEN_TO)
+    answer = await gateway.send(signed.replace(b"bob@elsewhere.example", b"demo@airut.example"))
+    assert answer.startswith("550 5.7.1 the signature of lovelace.example does not cover To and Cc")
+
+
+async def test_a_signature_that_leaves_to_open_is_enough_from_a_server_of_the_author(
+    gateway, zone, lovelace: SigningDomain
+):
+    zone.texts("lovelace.example", "v=spf1 ip4:127.0.0.1 -all")
+    answer = await gateway.send(lovelace.sign(plain_mail().as_bytes(), include_headers=OPEN_TO))
+    assert answer.startswith("250")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airut_gateway_email.addresses import Address, BadAddress, canonical_domain, parse_address, parse_from
+from airut_mail_auth.addresses import Address, BadAddress, canonical_domain, parse_address, parse_from
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
-"""DNS for sender authentication: asynchronous, at a given server if so configured, with CNAMEs and TCP fallback."""
+"""The resolver that asks real DNS servers: asynchronous, with a cache, CNAMEs and TCP fallback."""
 
 import asyncio
 import socket
-from typing import Literal, Self
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any, Literal, Self
 
 import dns.asyncresolver
 import dns.exception
@@ -11,6 +12,9 @@ import dns.name
 import dns.rdata
 import dns.rdatatype
 import dns.resolver
+import dns.reversename
+
+from airut_mail_auth.resolver import DnsTemporary
 
 RecordType = Literal["A", "AAAA", "MX", "PTR", "TXT"]
 LOOKUP_SECONDS = 5.0
@@ -19,15 +23,11 @@ MAX_CNAMES = 8
 CACHE_ENTRIES = 2000
 
 
-class DnsTemporary(Exception):
-    """No answer now; another try may get one. Never a reason to believe anybody."""
-
-
 class NoSuchName(Exception):
     """The name does not exist (NXDOMAIN), nor anything below it (RFC 8020)."""
 
 
-class Resolver:
+class DnsResolver:
     """Asks one DNS server, or those of the system."""
 
     def __init__(self, server: tuple[str, int] | None = None) -> None:
@@ -58,7 +58,7 @@ class Resolver:
         found = await loop.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)
         return cls((str(found[0][4][0]), int(port)))
 
-    async def lookup(self, name: str, kind: RecordType) -> list[dns.rdata.Rdata]:
+    async def lookup(self, name: str, kind: RecordType) -> list[Any]:
         """Records of a name, its CNAMEs followed; empty when it has none of this kind.
 
         Raises:
@@ -86,25 +86,34 @@ class Resolver:
         raise DnsTemporary(f"{name} {kind}: CNAME chain too long")
 
     async def texts(self, name: str) -> list[bytes]:
-        """TXT records, each one's strings joined; empty also when the name does not exist.
+        """TXT records, each one's strings joined."""
+        return [b"".join(record.strings) for record in await self._records(name, "TXT")]
 
-        Raises:
-            DnsTemporary: no usable answer.
-        """
-        try:
-            records = await self.lookup(name, "TXT")
-        except NoSuchName:
-            return []
-        return [b"".join(record.strings) for record in records if record.rdtype == dns.rdatatype.TXT]  # type: ignore[attr-defined]
+    async def addresses(self, name: str, *, v6: bool) -> list[IPv4Address | IPv6Address]:
+        """A records, or AAAA records."""
+        return [ip_address(record.address) for record in await self._records(name, "AAAA" if v6 else "A")]
+
+    async def mail_hosts(self, name: str) -> list[str]:
+        """Hosts of the MX records, in order of preference."""
+        records = sorted(await self._records(name, "MX"), key=lambda record: int(record.preference))
+        return [record.exchange.to_text(omit_final_dot=True) for record in records]
+
+    async def pointers(self, address: IPv4Address | IPv6Address) -> list[str]:
+        """PTR records of an address."""
+        name = dns.reversename.from_address(str(address)).to_text(omit_final_dot=True)
+        return [record.target.to_text(omit_final_dot=True) for record in await self._records(name, "PTR")]
 
     async def exists(self, name: str) -> bool:
-        """Whether a name exists in the sense of RFC 9989 §3.2.13: the answer is anything but NXDOMAIN.
-
-        Raises:
-            DnsTemporary: no usable answer.
-        """
+        """Whether the answer is anything but NXDOMAIN."""
         try:
             await self.lookup(name, "A")
         except NoSuchName:
             return False
         return True
+
+    async def _records(self, name: str, kind: RecordType) -> list[Any]:
+        try:
+            found = await self.lookup(name, kind)
+        except NoSuchName:
+            return []
+        return [record for record in found if record.rdtype == dns.rdatatype.from_text(kind)]

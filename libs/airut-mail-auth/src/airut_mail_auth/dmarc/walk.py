@@ -1,14 +1,13 @@
 """The DNS tree walk of RFC 9989 §4.10: which domain's policy applies, and what the organizational domain is."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from airut_gateway_email.sender_auth.dmarc_record import DmarcRecord, pick_record
-
-TextLookup = Callable[[str], Awaitable[list[bytes]]]
-"""TXT records of a name; raises `DnsTemporary`."""
+from airut_mail_auth.dmarc.record import DmarcRecord, pick_record
+from airut_mail_auth.resolver import TextLookup
 
 _LONGEST_WALK = 8
+"""Questions, §4.10 step 4."""
 
 
 @dataclass(frozen=True)

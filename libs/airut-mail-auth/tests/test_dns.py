@@ -2,11 +2,12 @@
 
 import pytest
 
-from airut_gateway_email.sender_auth import dns as module
-from airut_gateway_email.sender_auth.dns import DnsTemporary, NoSuchName, Resolver
+from airut_mail_auth import dns as module
+from airut_mail_auth.dns import DnsResolver, NoSuchName
+from airut_mail_auth.resolver import DnsTemporary
 
 
-async def test_texts_are_joined_and_missing_names_have_none(zone, resolver: Resolver):
+async def test_texts_are_joined_and_missing_names_have_none(zone, resolver: DnsResolver):
     zone.add("a.example", "TXT", '"one " "two"', '"three"')
     assert sorted(await resolver.texts("a.example")) == [b"one two", b"three"]
     assert await resolver.texts("missing.example") == []
@@ -17,27 +18,27 @@ async def test_texts_are_joined_and_missing_names_have_none(zone, resolver: Reso
     assert await resolver.texts("..") == []
 
 
-async def test_aliases_are_followed_even_when_the_server_leaves_them_to_us(zone, resolver: Resolver):
+async def test_aliases_are_followed_even_when_the_server_leaves_them_to_us(zone, resolver: DnsResolver):
     zone.add("a.example", "CNAME", "b.example.")
     zone.add("b.example", "CNAME", "c.example.")
     zone.texts("c.example", "found")
     assert await resolver.texts("a.example") == [b"found"]
 
 
-async def test_an_alias_loop_ends(zone, resolver: Resolver):
+async def test_an_alias_loop_ends(zone, resolver: DnsResolver):
     zone.add("a.example", "CNAME", "b.example.")
     zone.add("b.example", "CNAME", "a.example.")
     with pytest.raises(DnsTemporary):
         await resolver.texts("a.example")
 
 
-async def test_a_truncated_answer_is_asked_again_over_tcp(zone, resolver: Resolver):
+async def test_a_truncated_answer_is_asked_again_over_tcp(zone, resolver: DnsResolver):
     zone.texts("big.example", "x" * 3000)
     assert await resolver.texts("big.example") == [b"x" * 3000]
     assert zone.tcp_questions == ["big.example TXT"]
 
 
-async def test_a_failing_server_is_no_answer(zone, resolver: Resolver):
+async def test_a_failing_server_is_no_answer(zone, resolver: DnsResolver):
     zone.fails.add("broken.example")
     with pytest.raises(DnsTemporary):
         await resolver.texts("broken.example")
@@ -45,14 +46,14 @@ async def test_a_failing_server_is_no_answer(zone, resolver: Resolver):
         await resolver.exists("broken.example")
 
 
-async def test_a_silent_server_is_no_answer(zone, resolver: Resolver, monkeypatch):
+async def test_a_silent_server_is_no_answer(zone, resolver: DnsResolver, monkeypatch):
     monkeypatch.setattr(resolver._resolver, "lifetime", 0.3)
     zone.silent.add("quiet.example")
     with pytest.raises(DnsTemporary):
         await resolver.texts("quiet.example")
 
 
-async def test_existence_is_anything_but_nxdomain(zone, resolver: Resolver):
+async def test_existence_is_anything_but_nxdomain(zone, resolver: DnsResolver):
     zone.add("mail.here.example", "MX", "10 mx.example.")
     assert await resolver.exists("mail.here.example")
     assert await resolver.exists("here.example")
@@ -63,9 +64,9 @@ async def test_existence_is_anything_but_nxdomain(zone, resolver: Resolver):
 
 async def test_the_configured_server_is_used(zone):
     zone.texts("a.example", "here")
-    assert await (await Resolver.at(zone.endpoint)).texts("a.example") == [b"here"]
-    assert await (await Resolver.at(f"localhost:{zone.port}")).texts("a.example") == [b"here"]
-    assert (await Resolver.at(None))._resolver.port == 53
+    assert await (await DnsResolver.at(zone.endpoint)).texts("a.example") == [b"here"]
+    assert await (await DnsResolver.at(f"localhost:{zone.port}")).texts("a.example") == [b"here"]
+    assert (await DnsResolver.at(None))._resolver.port == 53
 
 
 def test_lookups_are_short():

@@ -4,21 +4,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airut_gateway_email.errors import MailRefused
-from airut_gateway_email.rawmail import MAX_FIELDS, MAX_HEADER_BYTES, parse_raw_mail
+from airut_mail_auth.message import MAX_FIELDS, MAX_HEADER_BYTES, BadMessage, parse_message
 
 GOOD = b"From: ada@lovelace.example\r\nSubject: a\r\n folded\tone\r\n\r\nbody\r\n"
 
 
 def test_fields_are_unfolded_and_the_body_is_kept():
-    mail = parse_raw_mail(GOOD)
+    mail = parse_message(GOOD)
     assert mail.first("subject") == "a folded\tone"
     assert mail.body == b"body\r\n"
     assert mail.first("missing") is None
 
 
 def test_a_mail_without_body_is_a_mail():
-    assert parse_raw_mail(b"From: a@b.example\r\n").body == b""
+    assert parse_message(b"From: a@b.example\r\n").body == b""
 
 
 @pytest.mark.parametrize(
@@ -46,16 +45,16 @@ def test_a_mail_without_body_is_a_mail():
     ],
 )
 def test_row_50_and_smuggling_ambiguous_mails_are_refused(data: bytes, why: str):
-    with pytest.raises(MailRefused, match=why):
-        parse_raw_mail(data)
+    with pytest.raises(BadMessage, match=why):
+        parse_message(data)
 
 
 @given(st.binary(max_size=400))
 def test_any_bytes_are_a_mail_or_a_refusal(data: bytes):
     try:
-        mail = parse_raw_mail(b"From: a@b.example\r\n" + data)
-    except MailRefused as refusal:
-        answer = refusal.smtp_answer()
+        mail = parse_message(b"From: a@b.example\r\n" + data)
+    except BadMessage as refusal:
+        answer = str(refusal)
     else:
         answer = mail.first("from") or ""
     assert answer.isascii()

@@ -1,11 +1,13 @@
-"""Pure: DMARC policy records (RFC 9989 §4.7)."""
+"""Pure: DMARC policy records (RFC 9989 §4.7, §4.8). Records written for RFC 7489 are read by the same rules:
+`pct`, `ri` and `rf` are unknown tags now and change nothing (§A.6)."""
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-Policy = Literal["none", "quarantine", "reject"]
+from airut_mail_auth.record import Policy
+
 _VERSION = re.compile(r"v[ \t]*=[ \t]*DMARC1[ \t]*(?:;|$)")
 _URI = re.compile(r"[a-z][a-z0-9+.-]*:[^\s,!]+(?:![0-9]+[kmgt]?)?", re.IGNORECASE)
 _POLICIES: dict[str, Policy] = {"none": "none", "quarantine": "quarantine", "reject": "reject"}
@@ -24,6 +26,7 @@ class DmarcRecord:
     strict_spf: bool = False
     psd: Literal["y", "n", "u"] = "u"
     testing: bool = False
+    text: str = field(default="", compare=False)
 
     def applied(self, *, to_subdomain: bool, subdomain_exists: bool = True) -> Policy | None:
         """The policy for a mail, test mode (`t=y`, one step milder) included.
@@ -65,6 +68,7 @@ def _parse(text: str) -> DmarcRecord:
         strict_spf=tags.get("aspf", "r").lower() == "s",
         psd="y" if psd == "y" else "n" if psd == "n" else "u",
         testing=tags.get("t", "n").lower() == "y",
+        text=text,
     )
 
 

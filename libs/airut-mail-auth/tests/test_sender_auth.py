@@ -7,51 +7,10 @@ from email.utils import format_datetime
 import dkim.canonicalization
 import pytest
 
-from airut_gateway_email.addresses import parse_from
-from airut_gateway_email.errors import MailError, MailLater, MailRefused
-from airut_gateway_email.rawmail import parse_raw_mail
-from airut_gateway_email.sender_auth import Envelope, Resolver, authenticate
-from airut_gateway_email.sender_auth.dkim_check import relaxed_body, simple_body
-from airut_gateway_email.testing.signing import SigningDomain, plain_mail
+from airut_mail_auth.dkim.canonical import relaxed_body, simple_body
+from airut_mail_auth.testing.signing import SigningDomain, plain_mail
 
 CLIENT = "192.0.2.10"
-
-
-@pytest.fixture
-def judge(resolver: Resolver):
-    async def judge(
-        data: bytes,
-        *,
-        mail_from: str = "x@bounce.invalid",
-        allow_none: bool = False,
-        now=None,
-        helo="client.invalid",
-    ):
-        mail = parse_raw_mail(data)
-        return await authenticate(
-            mail,
-            parse_from(mail.first("from") or ""),
-            Envelope(CLIENT, helo, mail_from),
-            resolver,
-            now=now or datetime.now(UTC),
-            allow_policy_none=allow_none,
-        )
-
-    return judge
-
-
-async def refusal(judging) -> str:
-    with pytest.raises(MailError) as caught:
-        await judging
-    assert isinstance(caught.value, MailRefused)
-    return str(caught.value)
-
-
-async def deferral(judging) -> str:
-    with pytest.raises(MailLater) as caught:
-        await judging
-    assert caught.value.code == 451
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("algorithm", ["rsa-sha256", "ed25519-sha256"])
@@ -66,21 +25,21 @@ async def test_an_aligned_signature_proves_the_author(judge, zone, algorithm, fo
     assert "message-id" in (proof.signed or ())
 
 
-async def test_unsigned_mail_is_refused(judge, lovelace):
+async def test_unsigned_mail_is_refused(refusal, judge, lovelace):
     assert "no DKIM signature" in await refusal(judge(plain_mail().as_bytes()))
 
 
-async def test_a_changed_body_is_refused(judge, lovelace: SigningDomain):
+async def test_a_changed_body_is_refused(refusal, judge, lovelace: SigningDomain):
     signed = lovelace.sign(plain_mail().as_bytes())
     assert "body was changed" in await refusal(judge(signed + b"one more line\r\n"))
 
 
-async def test_a_changed_subject_is_refused(judge, lovelace: SigningDomain):
+async def test_a_changed_subject_is_refused(refusal, judge, lovelace: SigningDomain):
     signed = lovelace.sign(plain_mail(subject="Be kind").as_bytes())
     assert "does not match" in await refusal(judge(signed.replace(b"Be kind", b"Be evil")))
 
 
-async def test_row_50_a_signature_of_another_domain_is_not_aligned(judge, zone, lovelace):
+async def test_row_50_a_signature_of_another_domain_is_not_aligned(refusal, judge, zone, lovelace):
     mallory = SigningDomain("evil.example")
     mallory.publish(zone)
     forged = mallory.sign(plain_mail(sender="Ada <ada@lovelace.example>").as_bytes())
@@ -97,7 +56,7 @@ async def test_every_signature_is_considered(judge, zone, lovelace: SigningDomai
     assert (await judge(broken)).detail.startswith("DKIM pass for lovelace.example")
 
 
-async def test_no_dmarc_record_is_refused(judge, zone):
+async def test_no_dmarc_record_is_refused(refusal, judge, zone):
     """Row 50: a sender domain without a record, so that nothing can fail."""
     domain = SigningDomain("lovelace.example")
     domain.publish(zone, dmarc=None)
@@ -107,12 +66,12 @@ async def test_no_dmarc_record_is_refused(judge, zone):
 @pytest.mark.parametrize(
     "record", ["v=DMARC1; p=none", "v=DMARC1; p=quarantine; t=y", "v=DMARC1; rua=mailto:a@b.example"]
 )
-async def test_policy_none_is_refused_unless_allowed(judge, zone, record: str):
+async def test_policy_none_is_refused_unless_allowed(refusal, judge, zone, record: str):
     domain = SigningDomain("lovelace.example")
     domain.publish(zone, dmarc=record)
     signed = domain.sign(plain_mail().as_bytes())
     assert "is none" in await refusal(judge(signed))
-    assert (await judge(signed, allow_none=True)).detail.endswith("policy none")
+    assert (await judge(signed, allow_policy_none=True)).detail.endswith("policy none")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +92,7 @@ async def test_policy_none_is_refused_unless_allowed(judge, zone, record: str):
         ("giant.bank.example", "bank.example", {"bank.example": "p=reject; psd=y"}, False),
     ],
 )  # fmt: skip
-async def test_alignment(judge, zone, author: str, signer: str, records: dict[str, str], good: bool):
+async def test_alignment(refusal, judge, zone, author: str, signer: str, records: dict[str, str], good: bool):
     domain = SigningDomain(signer)
     domain.publish(zone, dmarc=None)
     for name, text in records.items():
@@ -146,31 +105,25 @@ async def test_alignment(judge, zone, author: str, signer: str, records: dict[st
         await refusal(judging)
 
 
-async def test_np_applies_to_a_subdomain_that_does_not_exist(judge, zone):
+async def test_np_applies_to_a_subdomain_that_does_not_exist(refusal, judge, zone):
     domain = SigningDomain("lovelace.example")
     domain.publish(zone, dmarc="v=DMARC1; p=reject; sp=reject; np=none")
     signed = domain.sign(plain_mail(sender="ada@made-up.lovelace.example").as_bytes())
     assert "is none" in await refusal(judge(signed))
     zone.add("made-up.lovelace.example", "MX", "10 mx.example.")
-    fresh = Resolver(("127.0.0.1", zone.port))
-    mail = parse_raw_mail(signed)
-    proof = await authenticate(
-        mail, parse_from(mail.first("from") or ""), Envelope(CLIENT, "x", "x@y.invalid"), fresh,
-        now=datetime.now(UTC), allow_policy_none=False,
-    )  # fmt: skip
-    assert proof.detail.endswith("policy reject")
+    assert (await judge(signed)).detail.endswith("policy reject")
 
 
 # -- signatures that must not count -----------------------------------------------------------------------
 
 
-async def test_a_length_limit_counts_as_unsigned(judge, lovelace: SigningDomain):
+async def test_a_length_limit_counts_as_unsigned(refusal, judge, lovelace: SigningDomain):
     signed = lovelace.sign(plain_mail().as_bytes(), length=True)
     assert "l= leaves part of the body unsigned" in await refusal(judge(signed))
     assert "l= leaves" in await refusal(judge(signed + b"appended by somebody else\r\n"))
 
 
-async def test_from_must_be_signed(judge, lovelace: SigningDomain):
+async def test_from_must_be_signed(refusal, judge, lovelace: SigningDomain):
     signed = lovelace.sign(plain_mail().as_bytes())
     header, _, rest = signed.partition(b"\r\nFrom:")
     without = header.replace(b"from : ", b"").replace(b" : from", b"").replace(b"from :", b"")
@@ -178,16 +131,16 @@ async def test_from_must_be_signed(judge, lovelace: SigningDomain):
     assert "From is not signed" in await refusal(judge(without + b"\r\nFrom:" + rest))
 
 
-async def test_a_second_from_is_refused_before_any_signature_is_looked_at(judge, lovelace: SigningDomain):
+async def test_a_second_from_is_refused_before_any_signature_is_looked_at(
+    refusal, judge, lovelace: SigningDomain
+):
     signed = lovelace.sign(plain_mail().as_bytes())
-    with pytest.raises(MailRefused, match="more than one From"):
-        await judge(b"From: mallory@evil.example\r\n" + signed)
+    assert "more than one From" in await refusal(judge(b"From: mallory@evil.example\r\n" + signed))
 
 
-async def test_a_header_added_after_signing_is_refused(judge, lovelace: SigningDomain):
+async def test_a_header_added_after_signing_is_refused(refusal, judge, lovelace: SigningDomain):
     signed = lovelace.sign(plain_mail(subject="signed").as_bytes())
-    with pytest.raises(MailRefused, match="more than one Subject"):
-        await judge(b"Subject: not signed\r\n" + signed)
+    assert "more than one Subject" in await refusal(judge(b"Subject: not signed\r\n" + signed))
 
 
 @pytest.mark.parametrize(
@@ -198,22 +151,27 @@ async def test_a_header_added_after_signing_is_refused(judge, lovelace: SigningD
         (b"v=1;", b"v=1; v=1;", "unreadable"),
         (b"s=mail;", b"s=../x;", "selector"),
         (b"q=dns/txt;", b"q=dns/txt; x=1;", "expired"),
-        (b"q=dns/txt;", b"q=dns/txt; x=" + b" " * 100 + b"99999999999;", "too long"),
+        (b"q=dns/txt;", b"q=dns/txt; x=" + b" " * 100 + b"99999999999;", "does not match"),
+        (b"q=dns/txt;", b"q=dns/txt; n=" + b"x" * 9000 + b";", "too long"),
     ],
 )
-async def test_odd_signatures_prove_nothing(judge, lovelace: SigningDomain, old: bytes, new: bytes, why: str):
+async def test_odd_signatures_prove_nothing(
+    refusal, judge, lovelace: SigningDomain, old: bytes, new: bytes, why: str
+):
     signed = lovelace.sign(plain_mail().as_bytes())
     assert old in signed
     assert why in await refusal(judge(signed.replace(old, new, 1)))
 
 
-async def test_an_old_signature_is_a_replay(judge, lovelace: SigningDomain):
+async def test_an_old_signature_is_a_replay(refusal, judge, lovelace: SigningDomain):
     signed = lovelace.sign(plain_mail().as_bytes())
     later = datetime.now(UTC) + timedelta(days=8)
     assert "more than 7 days ago" in await refusal(judge(signed, now=later))
 
 
-async def test_a_signature_without_time_is_as_old_as_the_date_it_covers(judge, lovelace: SigningDomain):
+async def test_a_signature_without_time_is_as_old_as_the_date_it_covers(
+    refusal, judge, lovelace: SigningDomain
+):
     mail = plain_mail()
     del mail["Date"]
     mail["Date"] = format_datetime(datetime.now(UTC) - timedelta(days=30))
@@ -239,13 +197,13 @@ async def test_a_signature_without_time_is_as_old_as_the_date_it_covers(judge, l
         (lambda record: "nonsense", "unreadable"),
     ],
 )
-async def test_keys_that_do_not_fit(judge, zone, lovelace: SigningDomain, change, why: str):
+async def test_keys_that_do_not_fit(refusal, judge, zone, lovelace: SigningDomain, change, why: str):
     zone.texts("mail._domainkey.lovelace.example", change(lovelace.key_record))
     answer = await refusal(judge(lovelace.sign(plain_mail().as_bytes())))
     assert why in answer or "does not match" in answer
 
 
-async def test_two_keys_under_one_name_are_none(judge, zone, lovelace: SigningDomain):
+async def test_two_keys_under_one_name_are_none(refusal, judge, zone, lovelace: SigningDomain):
     zone.texts(
         "mail._domainkey.lovelace.example",
         lovelace.key_record,
@@ -254,7 +212,9 @@ async def test_two_keys_under_one_name_are_none(judge, zone, lovelace: SigningDo
     assert "several keys" in await refusal(judge(lovelace.sign(plain_mail().as_bytes())))
 
 
-async def test_a_key_bound_to_its_domain_does_not_speak_for_subdomains(judge, zone, lovelace: SigningDomain):
+async def test_a_key_bound_to_its_domain_does_not_speak_for_subdomains(
+    refusal, judge, zone, lovelace: SigningDomain
+):
     zone.texts("mail._domainkey.lovelace.example", lovelace.key_record + "; t=s")
     signed = lovelace.sign(plain_mail().as_bytes(), identity=b"@sub.lovelace.example")
     assert "subdomains" in await refusal(judge(signed))
@@ -313,7 +273,7 @@ def test_body_forms(body: bytes, simple: bytes, relaxed: bytes):
         ("v=spf2 ip4:192.0.2.10", False),
     ],
 )
-async def test_spf_with_an_aligned_sender(judge, zone, lovelace, record: str, good: bool):
+async def test_spf_with_an_aligned_sender(refusal, judge, zone, lovelace, record: str, good: bool):
     zone.texts("lovelace.example", record)
     zone.add("lovelace.example", "MX", "10 mx.lovelace.example.")
     zone.add("mx.lovelace.example", "A", CLIENT)
@@ -330,14 +290,14 @@ async def test_spf_with_an_aligned_sender(judge, zone, lovelace, record: str, go
         assert "SPF" in await refusal(judging)
 
 
-async def test_spf_of_another_domain_is_not_aligned(judge, zone, lovelace):
+async def test_spf_of_another_domain_is_not_aligned(refusal, judge, zone, lovelace):
     zone.texts("evil.example", "v=spf1 +all")
     answer = await refusal(judge(plain_mail().as_bytes(), mail_from="mallory@evil.example"))
     assert "SPF domain evil.example is not aligned" in answer
     assert "evil.example TXT" not in zone.questions
 
 
-async def test_the_null_sender_is_judged_by_helo(judge, zone, lovelace):
+async def test_the_null_sender_is_judged_by_helo(refusal, judge, zone, lovelace):
     """Field notes, section 4: HELO vs MAIL FROM mix-up; null sender falls to HELO."""
     zone.texts("mx.lovelace.example", "v=spf1 ip4:192.0.2.10 -all")
     mail = plain_mail().as_bytes()
@@ -347,13 +307,13 @@ async def test_the_null_sender_is_judged_by_helo(judge, zone, lovelace):
     await refusal(judge(mail, mail_from="<>", helo="[192.0.2.10]"))
 
 
-async def test_strict_spf_alignment(judge, zone, lovelace):
+async def test_strict_spf_alignment(refusal, judge, zone, lovelace):
     zone.texts("_dmarc.lovelace.example", "v=DMARC1; p=reject; aspf=s")
     zone.texts("bounce.lovelace.example", "v=spf1 ip4:192.0.2.10 -all")
     await refusal(judge(plain_mail().as_bytes(), mail_from="ada@bounce.lovelace.example"))
 
 
-async def test_hostile_local_parts_reach_no_macro_unharmed(judge, zone, lovelace):
+async def test_hostile_local_parts_reach_no_macro_unharmed(refusal, judge, zone, lovelace):
     zone.texts("lovelace.example", "v=spf1 exists:%{l}.lovelace.example -all")
     for local in ("a\\.b", "..", "x" * 300, "é"):
         await refusal(judge(plain_mail().as_bytes(), mail_from=f"{local}@lovelace.example"))
@@ -365,12 +325,12 @@ async def test_hostile_local_parts_reach_no_macro_unharmed(judge, zone, lovelace
 @pytest.mark.parametrize(
     "name", ["_dmarc.lovelace.example", "_dmarc.example", "mail._domainkey.lovelace.example"]
 )
-async def test_dns_failure_means_later_never_yes(judge, zone, lovelace: SigningDomain, name: str):
+async def test_dns_failure_means_later_never_yes(deferral, judge, zone, lovelace: SigningDomain, name: str):
     zone.fails.add(name)
     await deferral(judge(lovelace.sign(plain_mail().as_bytes())))
 
 
-async def test_spf_dns_failure_means_later(judge, zone, lovelace):
+async def test_spf_dns_failure_means_later(deferral, judge, zone, lovelace):
     zone.fails.add("lovelace.example")
     await deferral(judge(plain_mail().as_bytes(), mail_from="ada@lovelace.example"))
 
@@ -381,7 +341,7 @@ async def test_one_proof_is_enough_when_the_other_cannot_be_had(judge, zone, lov
     assert (await judge(signed, mail_from="ada@lovelace.example")).detail.startswith("DKIM pass")
 
 
-async def test_an_unaligned_failure_does_not_delay_a_refusal(judge, zone, lovelace):
+async def test_an_unaligned_failure_does_not_delay_a_refusal(refusal, judge, zone, lovelace):
     mallory = SigningDomain("evil.example")
     zone.fails.add("mail._domainkey.evil.example")
     await refusal(judge(mallory.sign(plain_mail().as_bytes())))

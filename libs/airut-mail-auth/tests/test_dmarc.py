@@ -2,8 +2,8 @@
 
 import pytest
 
-from airut_gateway_email.sender_auth.dmarc_record import DmarcRecord, pick_record
-from airut_gateway_email.sender_auth.dmarc_walk import organizational_domain, policy_record, walk, walk_names
+from airut_mail_auth.dmarc.record import DmarcRecord, pick_record
+from airut_mail_auth.dmarc.walk import organizational_domain, policy_record, walk, walk_names
 
 
 def _record(*texts: str) -> DmarcRecord | None:
