@@ -20,7 +20,7 @@ from airut_mail_auth.verdict import Decision, judge_identifiers, judge_policy, u
 
 MAX_SIGNATURES = 10
 """That may be aligned; each costs up to nine lookups. Further ones are not looked at."""
-MAX_REPORTED = 50
+MAX_REPORTED = 20
 """Signatures in a record."""
 
 

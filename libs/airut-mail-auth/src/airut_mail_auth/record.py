@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 Result = Literal["pass", "fail", "softfail", "neutral", "none", "temperror", "permerror"]
 Policy = Literal["none", "quarantine", "reject"]
@@ -143,3 +143,7 @@ class Record(Evidence):
     dkim: tuple[DkimEvidence, ...] = ()
     arc: ArcEvidence | None = None
     header: HeaderEvidence | None = None
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """For programs; what there is nothing to say about is left out."""
+        return self.model_dump(mode="json", exclude_none=True)

@@ -61,7 +61,7 @@ class Intake:
         config = self._repo(arrival.recipient)
         self._refuse_automatic(mail, author, arrival.envelope)
         async with self._at_once:
-            proof, _ = await prove(
+            proof, record = await prove(
                 mail,
                 arrival.envelope,
                 self._resolver(),
@@ -76,7 +76,7 @@ class Intake:
             content = await asyncio.to_thread(read_mail, mail)
         conversation = find_conversation(mail, self._email().hostname)
         self._count(author, conversation)
-        request = build_request(arrival, Understood(mail, author, proof, rule, content, conversation))
+        request = build_request(arrival, Understood(mail, author, proof, record, rule, content, conversation))
         await self._publish(await self._with_files(request, content))
         log.info("mail_accepted", request=request.id, repo=request.repo, sender=request.sender)
         return request.id

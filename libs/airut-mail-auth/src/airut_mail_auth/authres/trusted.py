@@ -9,7 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from airut_mail_auth.addresses import BadAddress, canonical_domain
-from airut_mail_auth.authres.grammar import AuthResults, BadResults, parse_results, read_authserv_id
+from airut_mail_auth.authres.grammar import (
+    MAX_LENGTH,
+    AuthResults,
+    BadResults,
+    parse_results,
+    read_authserv_id,
+)
 from airut_mail_auth.message import RawMail
 from airut_mail_auth.record import HeaderEvidence, Proof, Rule
 
@@ -50,7 +56,9 @@ def judge_header(mail: RawMail, author_domain: str, peer: str, server: TrustedSe
         return HeaderFinding(nothing, "no-result", problem=why)
     results = _parse(value, without_id=not server.authserv_id)
     result, domain = dmarc_result(results) if results is not None else (None, None)
-    evidence = nothing.model_copy(update={"value": value, "dmarc": result, "header_from": domain})
+    evidence = nothing.model_copy(
+        update={"value": value[:MAX_LENGTH], "dmarc": result, "header_from": domain}
+    )
     if result != "pass" or domain is None:
         why = f"{name} reports no single dmarc=pass for this mail"
         return HeaderFinding(evidence, "no-result", problem=why)

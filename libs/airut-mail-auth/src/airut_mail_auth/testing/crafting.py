@@ -117,7 +117,7 @@ class Signer:
         hashed = base64.b64encode(hashlib.sha256(canonical(mail.body if body is None else body)).digest())
         raw = _header(name, {"bh": hashed.decode()} | dict(wanted))
         own = Field(name.lower(), "", raw)
-        names = (wanted.get("h") or "").split(":")
+        names = [one.strip().lower() for one in (wanted.get("h") or "").split(":")]
         signature = self._sign(signed_header(mail.fields, names, own, relaxed=header == "relaxed"))
         return raw + signature.encode() + b"\r\n"
 

@@ -21,7 +21,7 @@ async def prove(
         MailLater: the DNS did not answer.
     """
     record = await verify(mail, envelope, resolver, rules_of(settings), now=now)
-    log.info("mail_judged", record=record.model_dump(mode="json", exclude_none=True))
+    log.info("mail_judged", record=record.as_json())
     if record.verdict == "later":
         raise MailLater(record.explanation)
     if record.verdict == "refused" or record.proof is None:
