@@ -55,10 +55,9 @@ async def judge_natively(mail: RawMail, author: str, given: Circumstances) -> tu
     except DnsTemporary as error:
         return undecided(f"the DMARC policy of {author} cannot be read now ({error})"), {}
     evidence: dict[str, Any] = {"dmarc": policy.evidence()}
-    applied = policy.policy
-    floor = judge_policy(author, applied, allow_policy_none=rules.allow_policy_none)
-    if floor is not None or applied is None:
-        return floor or undecided("no policy"), evidence
+    applied = judge_policy(author, policy.policy, allow_policy_none=rules.allow_policy_none)
+    if isinstance(applied, Decision):
+        return applied, evidence
     checker = SignatureChecker(mail, lookups.texts)
     dkim, spf = await asyncio.gather(
         _dkim(read_signatures(mail, given.now), checker, policy, lookups),

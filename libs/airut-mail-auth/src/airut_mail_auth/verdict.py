@@ -16,8 +16,8 @@ class Decision:
     proof: Proof | None = None
 
 
-def judge_policy(author: str, policy: Policy | None, *, allow_policy_none: bool) -> Decision | None:
-    """The floor: a domain that asks for nothing proves too little. None: the policy is enough."""
+def judge_policy(author: str, policy: Policy | None, *, allow_policy_none: bool) -> Decision | Policy:
+    """The floor: a domain that asks for nothing proves too little. A policy that is enough comes back."""
     if policy is None:
         return Decision(
             "refused",
@@ -31,7 +31,7 @@ def judge_policy(author: str, policy: Policy | None, *, allow_policy_none: bool)
             f"the DMARC policy of {author} is none, which protects nobody; "
             "publish p=quarantine or p=reject, or have the operator set allow_policy_none",
         )
-    return None
+    return policy
 
 
 def judge_identifiers(

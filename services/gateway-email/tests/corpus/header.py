@@ -78,6 +78,8 @@ CASES = [
         f"{OURS}; spf=pass smtp.mailfrom=x; {PASS}; {FAIL}",
         source="injection by MAIL FROM",
     ),
+    _bad("failure-without-a-semicolon", f"{OURS}; {PASS} {FAIL}"),
+    _bad("method-failure-without-a-semicolon", f"{OURS}; {PASS} dmarc=fail"),
     _bad("without-a-semicolon", f"{OURS}; spf=pass {PASS}"),
     _bad("with-a-quoted-pair", f'{OURS}; spf=pass reason="\\"; {PASS}'),
     _bad("of-version-two", f"{OURS} 2; {PASS}", says="no Authentication-Results"),

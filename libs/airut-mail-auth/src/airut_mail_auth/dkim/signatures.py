@@ -141,8 +141,6 @@ def coverage_problem(mail: RawMail, signed: Sequence[str]) -> str | None:
         return "h= is malformed"
     occurring = Counter(field.name for field in mail.fields)
     covered = Counter(signed)
-    if not covered["from"]:
-        return "From is not signed"
     for name in (*_ALWAYS_COVERED, *_COVERED_ALIKE):
         if occurring[name] <= covered[name]:
             continue
