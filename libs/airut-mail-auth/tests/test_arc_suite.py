@@ -5,13 +5,18 @@ measured by them; what a chain is worth is in `test_arc.py`.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
+import dkim
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from airut_mail_auth.arc.chain import Chain, validate_chain
 from airut_mail_auth.dkim.check import SignatureChecker
 from airut_mail_auth.message import split_message
+from airut_mail_auth.testing.crafting import Signer
+from airut_mail_auth.testing.signing import plain_mail
 
 SUITE = json.loads((Path(__file__).parent / "suites" / "arc-validation.json").read_text())
 ALL = list(SUITE["cases"])
@@ -124,3 +129,49 @@ async def test_a_chain_of_two_without_its_first_set_or_in_another_order():
     text = "\n".join(lines)
     exchanged = text.replace("i=1;", "i=x;").replace("i=2;", "i=1;").replace("i=x;", "i=2;")
     assert (await _validate(exchanged.split("\n"))).result == "fail"
+
+
+KEY = rsa.generate_private_key(65537, 2048)
+HANDLER = Signer("example.org", "dummy", KEY)
+
+
+def _chain(length: int, message_tags: Mapping[str, str | None], seal_tags: Mapping[str, str | None]) -> bytes:
+    data = plain_mail("A  line\t of text \n\n\n").as_bytes()
+    for number in range(length):
+        results = f"mx{number}.example.org; dmarc=pass header.from=lovelace.example"
+        data = HANDLER.arc(data, at=12345, results=results, message_tags=message_tags, seal_tags=seal_tags)
+    return data
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 7])
+@pytest.mark.parametrize(
+    ("message_tags", "seal_tags"),
+    [
+        ({}, {}),
+        ({"c": "relaxed/simple"}, {}),
+        ({"c": "simple/relaxed"}, {}),
+        ({"c": "simple/simple"}, {}),
+        ({"c": "relaxed"}, {}),
+        ({"t": None}, {"t": None}),
+        ({"x-unknown": None, "zz": "a b"}, {"zz": "1"}),
+        ({"h": "from : to:\r\n  subject : date"}, {}),
+        ({"h": "from:from:to:subject:date:reply-to"}, {}),
+        ({"d": " example.org "}, {"s": " dummy"}),
+    ],
+)
+async def test_chains_of_any_form_pass_here_and_in_dkimpy(length: int, message_tags, seal_tags):
+    data = _chain(length, message_tags, seal_tags)
+    lines = data.decode().split("\r\n")
+    found = await _validate(lines, HANDLER.record)
+    assert (found.result, len(found.sets)) == ("pass", length), found.detail
+    verdict, _, reason = dkim.arc_verify(data, dnsfunc=lambda *_, **__: HANDLER.record.encode())
+    assert verdict == dkim.CV_Pass, reason
+    for old, new in (("of text", "of texts"), ("mx0.example", "mx1.example"), ("t=12345", "t=12346")):
+        if any(old in line for line in lines):
+            changed = [line.replace(old, new) for line in lines]
+            assert (await _validate(changed, HANDLER.record)).result == "fail"
+
+
+async def test_more_than_fifty_sets_fail():
+    data = _chain(51, {}, {}).decode().split("\r\n")
+    assert (await _validate(data, HANDLER.record)).result == "fail"

@@ -1,5 +1,7 @@
 """The resolver against a real server: CNAMEs, TCP fallback, failures that are not answers."""
 
+from ipaddress import ip_address
+
 import pytest
 
 from airut_mail_auth import dns as module
@@ -71,3 +73,16 @@ async def test_the_configured_server_is_used(zone):
 
 def test_lookups_are_short():
     assert module.LOOKUP_SECONDS <= 5
+
+
+async def test_addresses_hosts_and_names(zone, resolver: DnsResolver):
+    zone.add("a.example", "A", "192.0.2.1", "192.0.2.2")
+    zone.add("a.example", "AAAA", "2001:db8::1")
+    zone.add("a.example", "MX", "20 b.example.", "10 a.example.")
+    zone.add("1.2.0.192.in-addr.arpa", "PTR", "a.example.")
+    assert sorted(map(str, await resolver.addresses("a.example", v6=False))) == ["192.0.2.1", "192.0.2.2"]
+    assert list(map(str, await resolver.addresses("a.example", v6=True))) == ["2001:db8::1"]
+    assert await resolver.mail_hosts("a.example") == ["a.example", "b.example"]
+    assert await resolver.pointers(ip_address("192.0.2.1")) == ["a.example"]
+    assert await resolver.addresses("gone.example", v6=False) == []
+    assert await resolver.mail_hosts("gone.example") == []
