@@ -97,6 +97,13 @@ ONE_PROBLEM = {
         "capitals, digits and underscores"
     ),
     # rules across fields
+    "email:\n  hostname: m\n" + RELAY + "  authentication: {arc_sealers: [lists.example.org, '*']}": (
+        "airut.yaml:4: email.authentication.arc_sealers[1]: must be a domain, such as lists.example.org"
+    ),
+    "email:\n  hostname: m\n" + RELAY + "  authentication: {mode: trusted-header, peers: [192.0.2.1/32]}": (
+        "airut.yaml:4: email.authentication: mode: trusted-header needs at least one network in peers, and authserv_id "
+        "(with upstream: microsoft-365, none)"
+    ),
     "email:\n  hostname: m\n  relay: {host: mail.example.org, security: plain}": (
         "airut.yaml:3: email.relay: security: plain is accepted for a loopback host only; use starttls or tls"
     ),

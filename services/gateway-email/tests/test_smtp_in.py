@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import ssl
+import time
 from datetime import UTC, datetime, timedelta
 
 import aiosmtplib
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from airut_gateway_email import smtp_in
 from airut_gateway_email.testing.signing import SigningDomain, plain_mail
+from airut_mail_auth.testing.crafting import Signer
 
 
 async def test_a_signed_mail_becomes_a_request(gateway, lovelace: SigningDomain):
@@ -436,3 +439,34 @@ async def test_a_signature_that_leaves_to_open_is_enough_from_a_server_of_the_au
     zone.texts("lovelace.example", "v=spf1 ip4:127.0.0.1 -all")
     answer = await gateway.send(lovelace.sign(plain_mail().as_bytes(), include_headers=OPEN_TO))
     assert answer.startswith("250")
+
+
+async def test_the_record_of_the_decision_goes_along(gateway, lovelace: SigningDomain):
+    await gateway.send(lovelace.sign(plain_mail().as_bytes()))
+    [request] = await gateway.requests(1)
+    record = request.evidence.record
+    assert (record["verdict"], record["rule"], record["author"]) == (
+        "proven",
+        "dmarc",
+        "ada@lovelace.example",
+    )
+    assert record["dkim"][0]["selector"] == "mail"
+    assert record["envelope"]["mail_from"] == "ada@lovelace.example"
+
+
+async def test_a_forwarded_mail_is_believed_by_the_seal_of_a_named_domain(
+    gateway, zone, lovelace: SigningDomain
+):
+    """The list's footer broke Ada's signature."""
+    lists = Signer("lists.example", "arc", Ed25519PrivateKey.generate())
+    zone.texts("arc._domainkey.lists.example", lists.record)
+    changed = lovelace.sign(plain_mail().as_bytes()) + b"-- \r\nsent through a list\r\n"
+    results = "mx.lists.example; dmarc=pass header.from=lovelace.example"
+    sealed = lists.arc(changed, at=int(time.time()), results=results)
+    assert (await gateway.send(sealed)).startswith(
+        "550 5.7.1 the author's domain lovelace.example is not proven"
+    )
+    gateway.authentication = {"arc_sealers": ("lists.example",)}
+    assert (await gateway.send(sealed)).startswith("250")
+    [request] = await gateway.requests(1)
+    assert (request.evidence.method, request.evidence.record["arc"]["believed"]) == ("arc", 1)

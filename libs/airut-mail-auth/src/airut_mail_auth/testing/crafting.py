@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -38,12 +38,7 @@ class Signer:
     @property
     def record(self) -> str:
         """The TXT record of the public key."""
-        public = self.key.public_key()
-        if isinstance(public, rsa.RSAPublicKey):
-            data = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        else:
-            data = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
-        return f"v=DKIM1; k={self.algorithm.partition('-')[0]}; p={base64.b64encode(data).decode()}"
+        return key_record(self.key.public_key())
 
     def _sign(self, data: bytes) -> str:
         digest = hashlib.sha256(data).digest()
@@ -134,6 +129,15 @@ class Signer:
         ]
         lines.append(header_form(raw, relaxed=True))
         return raw + self._sign(b"\r\n".join(lines)).encode() + b"\r\n"
+
+
+def key_record(public: rsa.RSAPublicKey | Ed25519PublicKey) -> str:
+    """The TXT record of a public key."""
+    if isinstance(public, rsa.RSAPublicKey):
+        kind, data = "rsa", public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    else:
+        kind, data = "ed25519", public.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return f"v=DKIM1; k={kind}; p={base64.b64encode(data).decode()}"
 
 
 def usual_headers(mail: RawMail) -> list[str]:
