@@ -470,3 +470,19 @@ async def test_a_forwarded_mail_is_believed_by_the_seal_of_a_named_domain(
     assert (await gateway.send(sealed)).startswith("250")
     [request] = await gateway.requests(1)
     assert (request.evidence.method, request.evidence.record["arc"]["believed"]) == ("arc", 1)
+
+
+async def test_mails_of_domains_whose_dns_is_slow_hold_up_nobody(gateway, zone, lovelace: SigningDomain):
+    """Whoever has a domain decides how long its DNS takes."""
+    zone.silent.add("_dmarc.slow.example")
+    slow = [
+        asyncio.ensure_future(gateway.send(plain_mail(sender="x@slow.example").as_bytes()))
+        for _ in range(smtp_in.MAX_TRANSFERS - 1)
+    ]
+    async with asyncio.timeout(20):
+        while sum(question.startswith("_dmarc.slow.example") for question in zone.questions) < len(slow):
+            await asyncio.sleep(0)
+    answer = await gateway.send(lovelace.sign(plain_mail().as_bytes()))
+    assert answer.startswith("250")
+    assert not any(task.done() for task in slow)
+    assert all(text.startswith("451 4.4.3") for text in await asyncio.gather(*slow))

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue, field_serializer
 
 Result = Literal["pass", "fail", "softfail", "neutral", "none", "temperror", "permerror"]
 Policy = Literal["none", "quarantine", "reject"]
@@ -123,6 +123,10 @@ class Proof(Evidence):
     direct: bool = False
     """It came from a server of the author's domain (aligned SPF), or as the operator's own server says, so nobody on
     the way can have changed what no signature covers."""
+
+    @field_serializer("signed")
+    def _in_order(self, names: frozenset[str] | None) -> list[str] | None:
+        return None if names is None else sorted(names)
 
 
 class Record(Evidence):

@@ -24,7 +24,7 @@ from airut_gateway_email.sender_auth.allowlist import matching_rule
 from airut_gateway_email.threads import find_conversation
 
 AT_ONCE = 4
-"""Mails whose signatures are checked or whose parts are decoded at the same moment."""
+"""Mails whose parts are decoded at the same moment."""
 
 log = structlog.get_logger()
 
@@ -60,19 +60,19 @@ class Intake:
         author = _author(mail)
         config = self._repo(arrival.recipient)
         self._refuse_automatic(mail, author, arrival.envelope)
-        async with self._at_once:
-            proof, record = await prove(
-                mail,
-                arrival.envelope,
-                self._resolver(),
-                self._email().authentication,
-                now=arrival.received_at,
-            )
-            rule = matching_rule(author, config.senders)
-            if rule is None:
-                raise MailRefused(f"{author} is not on the sender list of {arrival.recipient.address}")
-            if proof.method != "trusted-header":
-                _require_addressed(mail, config, proof)
+        proof, record = await prove(
+            mail,
+            arrival.envelope,
+            self._resolver(),
+            self._email().authentication,
+            now=arrival.received_at,
+        )
+        rule = matching_rule(author, config.senders)
+        if rule is None:
+            raise MailRefused(f"{author} is not on the sender list of {arrival.recipient.address}")
+        if proof.method != "trusted-header":
+            _require_addressed(mail, config, proof)
+        async with self._at_once:  # not around the proof: a stranger decides how long his DNS takes
             content = await asyncio.to_thread(read_mail, mail)
         conversation = find_conversation(mail, self._email().hostname)
         self._count(author, conversation)
