@@ -90,13 +90,17 @@ async def test_policy_none_is_refused_unless_allowed(refusal, judge, zone, recor
         ("giant.bank.example", "mega.bank.example", {"bank.example": "p=reject; psd=y"}, False),
         ("giant.bank.example", "mail.giant.bank.example", {"bank.example": "p=reject; psd=y"}, True),
         ("giant.bank.example", "bank.example", {"bank.example": "p=reject; psd=y"}, False),
+        ("bank.example", "mail.bank.example", {"bank.example": "p=reject; psd=y"}, False),
+        ("bank.example", "bank.example", {"bank.example": "p=reject; psd=y"}, True),
+        # A set of two records is as good as none, and the walk goes on above it.
+        ("a.b.lovelace.example", "lovelace.example", {"b.lovelace.example": "p=none; psd=n\nv=DMARC1; p=none", "lovelace.example": "p=reject"}, True),
     ],
 )  # fmt: skip
 async def test_alignment(refusal, judge, zone, author: str, signer: str, records: dict[str, str], good: bool):
     domain = SigningDomain(signer)
     domain.publish(zone, dmarc=None)
     for name, text in records.items():
-        zone.texts(f"_dmarc.{name}", f"v=DMARC1; {text}")
+        zone.texts(f"_dmarc.{name}", *f"v=DMARC1; {text}".split("\n"))
     zone.add(author, "A", "192.0.2.1")
     judging = judge(domain.sign(plain_mail(sender=f"ada@{author}").as_bytes()))
     if good:
@@ -328,6 +332,21 @@ async def test_hostile_local_parts_reach_no_macro_unharmed(refusal, judge, zone,
 async def test_dns_failure_means_later_never_yes(deferral, judge, zone, lovelace: SigningDomain, name: str):
     zone.fails.add(name)
     await deferral(judge(lovelace.sign(plain_mail().as_bytes())))
+
+
+async def test_not_knowing_whether_a_subdomain_exists_means_later(deferral, judge, zone):
+    """`np` or `sp`: the one may be none, the other reject."""
+    domain = SigningDomain("lovelace.example")
+    domain.publish(zone, dmarc="v=DMARC1; p=reject; np=none")
+    zone.fails.add("made-up.lovelace.example")
+    await deferral(judge(domain.sign(plain_mail(sender="ada@made-up.lovelace.example").as_bytes())))
+
+
+async def test_not_knowing_what_an_identifier_belongs_to_means_later(deferral, judge, zone, lovelace):
+    domain = SigningDomain("mail.lovelace.example")
+    domain.publish(zone, dmarc=None)
+    zone.fails.add("_dmarc.mail.lovelace.example")
+    await deferral(judge(domain.sign(plain_mail().as_bytes())))
 
 
 async def test_spf_dns_failure_means_later(deferral, judge, zone, lovelace):
