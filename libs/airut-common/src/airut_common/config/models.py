@@ -18,19 +18,15 @@ MailAddress = Annotated[str, StringConstraints(pattern=r"^[^@\s<>\"]+@[^@\s<>\"*
 SenderPattern = Annotated[str, StringConstraints(pattern=r"^([^@\s<>\"*]+|\*)@[^@\s<>\"*]+$", to_lower=True)]
 """An exact address, or `*@domain` for everybody of exactly that domain."""
 
-DomainName = Annotated[
-    str, StringConstraints(pattern=r"^([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{1,63}$", to_lower=True)
-]
-
 HostPatternText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9*?._-]{1,253}$")]
 """A host name, perhaps with `*` and `?`."""
 
 PATTERN_WORDS: Mapping[str, str] = {
     r"^[A-Z][A-Z0-9_]{0,63}$": "be written like an environment variable: capitals, digits and underscores",
     r"^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$": "be `host:port`, such as 127.0.0.1:2525",
+    r"^([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{1,63}$": "be a domain, such as lists.example.org",
     r"^[^@\s<>\"]+@[^@\s<>\"*]+$": "be a mail address, such as demo@airut.example",
     r"^([^@\s<>\"*]+|\*)@[^@\s<>\"*]+$": "be a mail address, or `*@domain` for everybody of a domain",
-    r"^([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{1,63}$": "be a domain, such as lists.example.org",
     r"^[A-Za-z0-9*?._-]{1,253}$": "be a host name, or a pattern such as '*.example.org'",
     rf"^{REPO_ID_PATTERN}$": "be lower-case letters, digits and dashes, at most 40, beginning with a letter or digit",
 }
@@ -69,6 +65,11 @@ class RelayConfig(StrictModel):
         if (self.username is None) != (self.password_secret is None):
             raise ValueError("username and password_secret belong together")
         return self
+
+
+DomainName = Annotated[
+    str, StringConstraints(pattern=r"^([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{1,63}$", to_lower=True)
+]
 
 
 class SenderAuthConfig(StrictModel):
