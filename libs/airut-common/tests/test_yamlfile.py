@@ -101,6 +101,13 @@ ONE_PROBLEM = {
         "capitals, digits and underscores"
     ),
     # rules across fields
+    "email:\n  hostname: m\n" + RELAY + "  authentication: {arc_sealers: [lists.example.org, '*']}": (
+        "airut.yaml:4: email.authentication.arc_sealers[1]: must be a domain, such as lists.example.org"
+    ),
+    "email:\n  hostname: m\n" + RELAY + "  authentication: {mode: trusted-header, peers: [192.0.2.1/32]}": (
+        "airut.yaml:4: email.authentication: mode: trusted-header needs at least one network in peers, and authserv_id "
+        "(with upstream: microsoft-365, none)"
+    ),
     "email:\n  hostname: m\n  relay: {host: mail.example.org, security: plain}": (
         "airut.yaml:3: email.relay: security: plain is accepted for a loopback host only; use starttls or tls"
     ),
@@ -176,7 +183,7 @@ def test_a_huge_file_is_not_read() -> None:
 def test_every_pattern_of_the_models_has_words() -> None:
     kinds = (
         *(models.SecretName, models.Endpoint, models.MailAddress, models.SenderPattern, models.RepoId),
-        models.HostPatternText,
+        *(models.HostPatternText, models.DomainName),
         *(credentials.GithubName, credentials.PermissionName, credentials.ClientId, credentials.HttpsUrl),
         models.WebAddress,
     )

@@ -12,7 +12,8 @@ ADA = parse_address("ada@lovelace.example")
 
 def _id(data: bytes, *, repo: str = "demo", author=ADA, signed: set[str] | None = None) -> str:
     covered = None if signed is None else frozenset(signed)
-    return request_id(repo, author, parse_raw_mail(data), Proof("dmarc", "lovelace.example", "", covered))
+    proof = Proof(method="dmarc", domain="lovelace.example", detail="", signed=covered)
+    return request_id(repo, author, parse_raw_mail(data), proof)
 
 
 MAIL = (

@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import ssl
+import time
 from datetime import UTC, datetime, timedelta
 
 import aiosmtplib
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from airut_gateway_email import smtp_in
 from airut_gateway_email.testing.signing import SigningDomain, plain_mail
+from airut_mail_auth.testing.crafting import Signer
 
 
 async def test_a_signed_mail_becomes_a_request(gateway, lovelace: SigningDomain):
@@ -415,3 +418,71 @@ async def test_commands_before_starttls_do_not_count_inside(encrypted, certifica
         await session.writer.start_tls(trusting, server_hostname="localhost")
         assert (await session.say("RCPT TO:<demo@airut.example>")).startswith("503")
         assert "STARTTLS" not in await session.say("EHLO client.example")
+
+
+OPEN_TO = [b"from", b"subject", b"date", b"message-id", b"content-type", b"mime-version"]
+"""What Microsoft 365 signs."""
+
+
+async def test_row_50_a_signature_that_leaves_to_open_cannot_be_replayed_to_us(
+    gateway, lovelace: SigningDomain
+):
+    """Ada wrote to somebody else; a third person has put our address in."""
+    signed = lovelace.sign(plain_mail(to="bob@elsewhere.example").as_bytes(), include_headers=OPEN_TO)
+    answer = await gateway.send(signed.replace(b"bob@elsewhere.example", b"demo@airut.example"))
+    assert answer.startswith("550 5.7.1 the signature of lovelace.example does not cover To and Cc")
+
+
+async def test_a_signature_that_leaves_to_open_is_enough_from_a_server_of_the_author(
+    gateway, zone, lovelace: SigningDomain
+):
+    zone.texts("lovelace.example", "v=spf1 ip4:127.0.0.1 -all")
+    answer = await gateway.send(lovelace.sign(plain_mail().as_bytes(), include_headers=OPEN_TO))
+    assert answer.startswith("250")
+
+
+async def test_the_record_of_the_decision_goes_along(gateway, lovelace: SigningDomain):
+    await gateway.send(lovelace.sign(plain_mail().as_bytes()))
+    [request] = await gateway.requests(1)
+    record = request.evidence.record
+    assert (record["verdict"], record["rule"], record["author"]) == (
+        "proven",
+        "dmarc",
+        "ada@lovelace.example",
+    )
+    assert record["dkim"][0]["selector"] == "mail"
+    assert record["envelope"]["mail_from"] == "ada@lovelace.example"
+
+
+async def test_a_forwarded_mail_is_believed_by_the_seal_of_a_named_domain(
+    gateway, zone, lovelace: SigningDomain
+):
+    """The list's footer broke Ada's signature."""
+    lists = Signer("lists.example", "arc", Ed25519PrivateKey.generate())
+    zone.texts("arc._domainkey.lists.example", lists.record)
+    changed = lovelace.sign(plain_mail().as_bytes()) + b"-- \r\nsent through a list\r\n"
+    results = "mx.lists.example; dmarc=pass header.from=lovelace.example"
+    sealed = lists.arc(changed, at=int(time.time()), results=results)
+    assert (await gateway.send(sealed)).startswith(
+        "550 5.7.1 the author's domain lovelace.example is not proven"
+    )
+    gateway.authentication = {"arc_sealers": ("lists.example",)}
+    assert (await gateway.send(sealed)).startswith("250")
+    [request] = await gateway.requests(1)
+    assert (request.evidence.method, request.evidence.record["arc"]["believed"]) == ("arc", 1)
+
+
+async def test_mails_of_domains_whose_dns_is_slow_hold_up_nobody(gateway, zone, lovelace: SigningDomain):
+    """Whoever has a domain decides how long its DNS takes."""
+    zone.silent.add("_dmarc.slow.example")
+    slow = [
+        asyncio.ensure_future(gateway.send(plain_mail(sender="x@slow.example").as_bytes()))
+        for _ in range(smtp_in.MAX_TRANSFERS - 1)
+    ]
+    async with asyncio.timeout(20):
+        while sum(question.startswith("_dmarc.slow.example") for question in zone.questions) < len(slow):
+            await asyncio.sleep(0)
+    answer = await gateway.send(lovelace.sign(plain_mail().as_bytes()))
+    assert answer.startswith("250")
+    assert not any(task.done() for task in slow)
+    assert all(text.startswith("451 4.4.3") for text in await asyncio.gather(*slow))

@@ -11,8 +11,10 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from airut import check as checks
+from airut import mail as mails
 from airut import secret as secrets
 from airut.bus_access import admin_bus, bus_url
+from airut.console import visible
 from airut.errors import UsageError
 from airut.installation import DEFAULT_FILE, open_installation
 from airut.orchestrator import collect_garbage, stop_task
@@ -32,6 +34,8 @@ app = typer.Typer(
 )
 secret_app = typer.Typer(help="Seal secrets to the service that needs them.", no_args_is_help=True)
 app.add_typer(secret_app, name="secret")
+mail_app = typer.Typer(help="Look into mail.", no_args_is_help=True)
+app.add_typer(mail_app, name="mail")
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The installation's airut.yaml.")]
 RepoOption = Annotated[str | None, typer.Option("--repo", help="The repository the secret belongs to.")]
@@ -184,6 +188,32 @@ def secret_rm(name: NameArgument, repo: RepoOption = None, config: ConfigOption 
 
     asyncio.run(run())
     out.print(f"{name}: removed", markup=False)
+
+
+@mail_app.command("verify")
+def mail_verify(
+    file: Annotated[Path, typer.Argument(help="A mail as it was saved, with all its headers.")],
+    *,
+    peer: Annotated[str | None, typer.Option(help="IP address of the client that delivered it.")] = None,
+    ehlo: Annotated[str | None, typer.Option(help="The name that the client greeted with.")] = None,
+    mail_from: Annotated[str | None, typer.Option(help="MAIL FROM; empty is the null sender.")] = None,
+    at: Annotated[str | None, typer.Option(help="When it arrived (ISO 8601); now, if left out.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="airut.yaml, if another than the one here.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The whole record, for programs.")] = False,
+) -> None:
+    """Who sent this mail, by the rules of the gateway? Exit code 1: refused; 3: the DNS did not answer."""
+    envelope = mails.read_envelope(peer, ehlo, mail_from)
+    when = mails.read_time(at) if at is not None else None
+    record = asyncio.run(mails.verify_file(file, config, envelope, when))
+    if as_json:
+        out.print_json(data=record.as_json(), ensure_ascii=True)
+    else:
+        for label, text in mails.lines_of(record):
+            out.print(f"{label:10}{visible(text)}", markup=False, soft_wrap=True)
+    if record.verdict != "proven":
+        raise typer.Exit(1 if record.verdict == "refused" else 3)
 
 
 def _print_status(found: InstallationStatus) -> None:

@@ -13,6 +13,7 @@ from airut_gateway_email.rawmail import RawMail
 from airut_gateway_email.recipients import Recipient
 from airut_gateway_email.sender_auth import Envelope, Proof
 from airut_gateway_email.threads import references_for_answer
+from airut_mail_auth import Record
 
 MAX_TEXT_CHARACTERS = 512 * 1024
 MAX_REQUEST_BYTES = 900 * 1024
@@ -36,6 +37,8 @@ class Understood:
     mail: RawMail
     author: Address
     proof: Proof
+    record: Record
+    """How that was decided."""
     rule: str
     """The entry of the sender list that matched."""
     content: IncomingMail
@@ -60,7 +63,11 @@ def build_request(arrival: Arrival, found: Understood) -> TaskRequest:
         conversation=found.conversation,
         sender=author,
         evidence=EmailEvidence(
-            method=found.proof.method, domain=found.proof.domain, detail=found.proof.detail, rule=found.rule
+            method=found.proof.method,
+            domain=found.proof.domain,
+            detail=found.proof.detail,
+            rule=found.rule,
+            record=found.record.as_json(),
         ),
         subject=found.content.subject,
         text=text,

@@ -24,6 +24,7 @@ WebAddress = Annotated[str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.\[\
 PATTERN_WORDS: Mapping[str, str] = {
     r"^[A-Z][A-Z0-9_]{0,63}$": "be written like an environment variable: capitals, digits and underscores",
     r"^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$": "be `host:port`, such as 127.0.0.1:2525",
+    r"^([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{1,63}$": "be a domain, such as lists.example.org",
     r"^[^@\s<>\"]+@[^@\s<>\"*]+$": "be a mail address, such as demo@airut.example",
     r"^([^@\s<>\"*]+|\*)@[^@\s<>\"*]+$": "be a mail address, or `*@domain` for everybody of a domain",
     r"^[A-Za-z0-9*?._-]{1,253}$": "be a host name, or a pattern such as '*.example.org'",
@@ -68,6 +69,11 @@ class RelayConfig(StrictModel):
         return self
 
 
+DomainName = Annotated[
+    str, StringConstraints(pattern=r"^([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{1,63}$", to_lower=True)
+]
+
+
 class SenderAuthConfig(StrictModel):
     """How a mail's author is proven."""
 
@@ -76,14 +82,23 @@ class SenderAuthConfig(StrictModel):
     """DNS server for DKIM, SPF and DMARC; None uses the system's."""
     allow_policy_none: bool = False
     """Accept an aligned pass of a domain whose DMARC policy is `none`."""
+    arc_sealers: tuple[DomainName, ...] = ()
+    """Domains whose ARC seals are believed: forwarders and list servers."""
     authserv_id: str | None = None
+    """The trusted server's name in its `Authentication-Results`; `*.` in front stands for one more label."""
+    upstream: Literal["rfc8601", "microsoft-365"] = "rfc8601"
+    """`microsoft-365` writes no name into its header: the topmost one counts, and `authserv_id` is left out."""
     peers: tuple[str, ...] = ()
     """Networks (CIDR) whose `Authentication-Results` are believed."""
 
     @model_validator(mode="after")
     def _trusted_header_is_complete(self) -> Self:
-        if self.mode == "trusted-header" and not (self.authserv_id and self.peers):
-            raise ValueError("mode: trusted-header needs authserv_id and at least one network in peers")
+        named = bool(self.authserv_id) == (self.upstream == "rfc8601")
+        if self.mode == "trusted-header" and not (named and self.peers):
+            raise ValueError(
+                "mode: trusted-header needs at least one network in peers, and authserv_id (with upstream: "
+                "microsoft-365, none)"
+            )
         return self
 
 

@@ -1,1 +1,1 @@
-"""For tests: a small DNS server with zones of one's choice, signed mails, and a mail server that keeps what it gets."""
+"""For tests: a mail server that keeps what it gets; signed mails and zones come from `airut_mail_auth.testing`."""

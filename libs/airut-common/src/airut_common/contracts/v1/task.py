@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import StringConstraints
+from pydantic import JsonValue, StringConstraints
 
 from .base import Identifier, Message, RepoId, Timestamp
 from .files import BlobRef
@@ -14,13 +14,15 @@ class EmailEvidence(Message):
     """Why a mail's author is believed."""
 
     kind: Literal["email"] = "email"
-    method: Literal["dmarc", "trusted-header"]
+    method: Literal["dmarc", "arc", "trusted-header"]
     domain: str
     """The From domain that passed with alignment, as an A-label."""
     detail: str
     """One line for people: which mechanism passed, for which identifier."""
     rule: str
     """The entry of the repository's sender list that matched."""
+    record: dict[str, JsonValue] | None = None
+    """The whole decision as `airut mail verify --json` prints it; None in requests of older gateways."""
 
 
 class EmailRoute(Message):

@@ -1,0 +1,1 @@
+"""For tests: a small DNS server with zones of one's choice, and mails signed with DKIM and ARC."""

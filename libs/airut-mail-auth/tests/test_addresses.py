@@ -1,0 +1,110 @@
+"""Who is the author: exactly one plain mailbox, its domain as A-labels; everything else is refused."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airut_mail_auth.addresses import Address, BadAddress, canonical_domain, parse_address, parse_from
+
+
+@pytest.mark.parametrize(
+    ("value", "address"),
+    [
+        ("ada@lovelace.example", "ada@lovelace.example"),
+        ("<ada@lovelace.example>", "ada@lovelace.example"),
+        ("Ada Lovelace <ada@lovelace.example>", "ada@lovelace.example"),
+        ("Ada K. Lovelace <Ada@Lovelace.EXAMPLE>", "ada@lovelace.example"),
+        ('"Lovelace, Ada" <ada@lovelace.example>', "ada@lovelace.example"),
+        ('"a \\" quote" <ada@lovelace.example>', "ada@lovelace.example"),
+        ("=?utf-8?Q?J=C3=B6rg?= <joerg@lovelace.example>", "joerg@lovelace.example"),
+        ("ada+work@lovelace.example", "ada+work@lovelace.example"),
+        ("a@xn--bcher-kva.example", "a@xn--bcher-kva.example"),
+        # A display name may say anything: it is never looked at.
+        ('"ada@lovelace.example" <mallory@evil.example>', "mallory@evil.example"),
+    ],
+)
+def test_one_author(value: str, address: str):
+    assert str(parse_from(value)) == address
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "ada",
+        "<>",
+        "@lovelace.example",
+        "ada@",
+        "ada@example",
+        "ada@lovelace.example, mallory@evil.example",
+        "Ada <ada@lovelace.example>, Mallory <mallory@evil.example>",
+        "<mallory@evil.example> <ada@lovelace.example>",
+        "<mallory@evil.example> ada@lovelace.example",
+        "Mallory <mallory@evil.example> ada@lovelace.example",
+        "mallory@evil.example ada@lovelace.example",
+        "ada@lovelace.example <mallory@evil.example>",
+        "Group: ada@lovelace.example;",
+        "Group: ada@lovelace.example, b@evil.example;",
+        "undisclosed-recipients:;",
+        "<@relay.example:ada@lovelace.example>",
+        "ada@lovelace.example (comment)",
+        "(comment) ada@lovelace.example",
+        "Ada (comment) <ada@lovelace.example>",
+        "ada@lovelace(x).example",
+        "ada@example.net(.lovelace.example)",
+        "ada@(comment)lovelace.example",
+        "ada @lovelace.example",
+        "ada@ lovelace.example",
+        "ada@lovelace. example",
+        "<ada@lovelace .example>",
+        "Ada, Countess <ada@lovelace.example>",
+        "Ada <ada@lovelace.example",
+        "ada@lovelace.example>",
+        '"Ada <ada@lovelace.example>',
+        '"quoted local"@lovelace.example',
+        '"mallory@evil.example"@lovelace.example',
+        'a"b"@lovelace.example',
+        "ada@[192.0.2.1]",
+        "ada@192.0.2.1",
+        "ada@lovelace.example.",
+        "ada@-lovelace.example",
+        "ada@love_lace.example",
+        "ada@lovelace..example",
+        "ada..b@lovelace.example",
+        ".ada@lovelace.example",
+        "ada@xn--zzzzzz99999.example",
+        f"ada@{'a' * 64}.example",
+        "ada@lovel\xe4ce.example",
+        "ada@lovelace\u3002example",
+        "ad\x00a@lovelace.example",
+        "ada@lovelace.example\x7f",
+        "Ada; <ada@lovelace.example>",
+        "Ada [x] <ada@lovelace.example>",
+        f"{'a' * 3000} <ada@lovelace.example>",
+    ],
+)
+def test_row_50_anything_that_could_be_read_in_two_ways_is_refused(value: str):
+    with pytest.raises(BadAddress):
+        parse_from(value)
+
+
+def test_a_long_display_name_is_read_in_linear_time():
+    with pytest.raises(BadAddress):
+        parse_from("a" * 1900 + ", <ada@lovelace.example>")
+
+
+def test_a_look_alike_domain_is_another_domain():
+    assert canonical_domain("lovelаce.example") == "xn--lovelce-6fg.example"  # a Cyrillic a
+    assert canonical_domain("BÜCHER.example") == "xn--bcher-kva.example"
+    assert canonical_domain("lovelace.example") == "lovelace.example"
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_an_address_or_a_refusal(text: str):
+    try:
+        address = parse_from(text)
+    except BadAddress:
+        return
+    assert parse_address(str(address)) == address
+    assert str(address).isascii()
+    assert isinstance(address, Address)
