@@ -1,6 +1,7 @@
 """What an operator and a person do with a running installation: stop a task, remove what is old."""
 
 import asyncio
+import json
 import sys
 import time
 
@@ -55,6 +56,19 @@ async def test_the_command(site: Site) -> None:
     assert (code, "nothing to stop" in said) == (1, True)
     code, said = await _airut(site, "stop", "no id")
     assert (code, "is not the id of a task" in said) == (2, True)
+
+
+async def test_the_networks_of_sandboxes_are_listed(site: Site) -> None:
+    await site.send(f"Do {site.script(bash(WORK), ALL)}", subject="Listed")
+    task = await site.until("Listed", "running")
+    await _until_file_of(site, "Listed")
+    code, said = await _airut(site, "egress", "sessions", "--json")
+    (found,) = [each for each in json.loads(said) if each["task"] == task["id"]]
+    assert (code, found["repo"], found["attached"], found["requests"] > 0) == (0, "demo", True, True)
+    code, said = await _airut(site, "egress", "sessions")
+    assert (code, found["sandbox"][:8] in said, "attached" in said) == (0, True, True)
+    assert await _airut(site, "stop", task["id"]) == (0, f"{task['id']}: stopped\n")
+    await site.until("Listed", "stopped")
 
 
 async def test_gc_removes_nothing_that_is_used(site: Site) -> None:

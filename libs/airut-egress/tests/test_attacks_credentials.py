@@ -2,7 +2,13 @@
 
 import contextlib
 import json
+from dataclasses import replace
 
+import pytest
+
+from airut_common.config.yamlfile import ConfigError
+from airut_common.secrets import Secret
+from airut_egress.entries import UnusableCredential
 from airut_egress.testing.clients import request
 from airut_egress.testing.origin import Origin
 from airut_egress.testing.world import World, bearer_credential
@@ -44,14 +50,58 @@ async def test_row_33_new_rules_cut_old_connections(world: World, origin: Origin
     reader, writer = await sandbox.open(HOST, 443)
     writer.write(f"GET / HTTP/1.1\r\n{LEAF}\r\n".encode())
     await reader.readuntil(b"upstream")
-    from dataclasses import replace
-
     config = replace(sandbox.session.config, policy="domains: [else.test]")
     assert world.engine.open(config).token == sandbox.token
     with contextlib.suppress(OSError):
         assert await reader.read() == b""
     assert (await request(sandbox)).status == 403
     writer.close()
+
+
+async def test_row_33_another_policy_cuts_old_connections_and_keeps_the_rest(
+    world: World, origin: Origin
+) -> None:
+    sandbox = await world.sandbox(
+        "domains: ['*.example.test']",
+        credentials=[
+            bearer_credential(),
+            replace(
+                bearer_credential(), name="OTHER", values={"OTHER": Secret("sk-ant-other0123456789abcdefREA")}
+            ),
+        ],
+    )
+    environment = dict(sandbox.environment)
+    headers = f"Authorization: Bearer {environment['API_KEY']}\r\n"
+    world.engine.replace_credentials(sandbox.id, [bearer_credential()])
+    reader, writer = await sandbox.open(HOST, 443)
+    writer.write(f"GET / HTTP/1.1\r\n{LEAF}\r\n".encode())
+    await reader.readuntil(b"upstream")
+    world.engine.replace_policy(sandbox.id, "url_prefixes: [{host: api.example.test, path: /a}]", "new")
+    with contextlib.suppress(OSError):
+        assert await reader.read() == b""
+    writer.close()
+    assert (await request(sandbox, target="/b")).status == 403
+    assert (await request(sandbox, target="/a", headers=headers)).status == 200
+    assert (origin.seen[-1].header("authorization") or "").startswith("Bearer sk-ant-real")
+    taken = f"Authorization: Bearer {environment['OTHER']}\r\n"
+    answer = await request(sandbox, target="/a", headers=taken)
+    assert (answer.status, json.loads(answer.body)["obstacle"]) == (403, "credential")
+
+
+@pytest.mark.parametrize(
+    ("policy", "error"), [("domains: [a b]", ConfigError), ("domains: [else.test]", UnusableCredential)]
+)
+async def test_a_policy_that_cannot_be_used_leaves_the_old_one(
+    world: World, origin: Origin, policy: str, error: type[Exception]
+) -> None:
+    sandbox = await world.sandbox(credentials=[bearer_credential()])
+    generation = sandbox.session.generation
+    with pytest.raises(error):
+        world.engine.replace_policy(sandbox.id, policy, "new")
+    assert sandbox.session.generation == generation
+    assert (await request(sandbox)).status == 200
+    with pytest.raises(KeyError):
+        world.engine.replace_policy("nobody", "domains: []", "new")
 
 
 async def test_row_33_a_revoked_credential_is_worth_nothing(world: World, origin: Origin) -> None:

@@ -17,7 +17,14 @@ from airut_common.bus.topology import STATUS_BUCKET
 from airut_common.config.credentials import MaskedCredential
 from airut_common.config.models import GitConfig, InstallationConfig, RepoConfig
 from airut_common.config.store import apply_config
-from airut_common.contracts.v1 import OpenSession, Refused, SessionOpened, new_id
+from airut_common.contracts.v1 import (
+    ListSessions,
+    OpenSession,
+    Refused,
+    SessionOpened,
+    SessionsListed,
+    new_id,
+)
 from airut_common.contracts.v1.subjects import egress_service
 from airut_common.sealed import seal, sealed_key, service_public_key, store_sealed
 
@@ -52,6 +59,13 @@ class Proxy:
         return await self.bus.request(
             egress_service("local", "open"), request, SessionOpened, timeout_seconds=10
         )
+
+    async def list_sessions(self, after: str | None = None) -> SessionsListed:
+        answer = await self.bus.request(
+            egress_service("local", "list"), ListSessions(after=after), SessionsListed, timeout_seconds=10
+        )
+        assert isinstance(answer, SessionsListed)
+        return answer
 
     async def set_secret(self, name: str, value: str, repo: str = "demo") -> None:
         public = await service_public_key(self.bus, SERVICE)

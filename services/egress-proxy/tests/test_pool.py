@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from airut_common.config.credentials import MaskedCredential
+from airut_common.contracts.v1 import OpenedSession, SessionsListed
 from airut_common.secrets import Secret
+from airut_egress import sessions
 from airut_egress.credentials import BadCredential
 from airut_egress.engine import EngineSettings, UnknownToken
 from airut_egress.engines import EnginesUnavailable
@@ -29,6 +31,7 @@ from airut_egress_proxy.workers.messages import (
     Open,
     Reconfigure,
     Replace,
+    ReplacePolicy,
     Start,
 )
 from airut_egress_proxy.workers.pool import WorkerPool
@@ -243,6 +246,64 @@ async def test_a_session_goes_on_in_the_next_process(pool: WorkerPool, world: Wo
     assert list(last.after.names) == ["a.test", "b.test", "c.test", "d.test"]
     await pool.close("s1")
     assert all(each.fileno() == -1 for each in sockets)
+
+
+async def test_another_policy_goes_on_in_the_next_process(pool: WorkerPool, world: World) -> None:
+    await pool.open(config("s1", credential(), credential(name="OTHER_KEY")))
+    await pool.replace_credentials("s1", [credential()])
+    await pool.replace_policy("s1", "domains: [new.test]\n", "new.yaml")
+    assert isinstance(world.of(0).asked[-1], ReplacePolicy)
+    again = (await replaced(pool, world, 0)).asked[1]
+    assert isinstance(again, Open)
+    assert (again.policy, again.policy_source) == ("domains: [new.test]\n", "new.yaml")
+    assert {each.name for each in again.credentials} == {"API_KEY", "OTHER_KEY"}
+
+
+async def test_a_policy_for_a_session_that_closes_meanwhile(pool: WorkerPool, world: World) -> None:
+    await pool.open(config("s1"))
+    world.hold.clear()
+    closing = asyncio.create_task(pool.close("s1"))
+    await until(lambda: "close" in world.of(0).kinds())
+    replacing = asyncio.create_task(pool.replace_policy("s1", "domains: []\n", "new.yaml"))
+    world.hold.set()
+    await closing
+    with pytest.raises(KeyError):
+        await replacing
+    assert not pool.sessions
+    assert "replace-policy" not in world.of(0).kinds()
+
+
+async def test_pages_of_sessions(pool: WorkerPool, world: World, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(sessions, "PAGE", 2)
+    networks = sessions.SandboxNetworks(pool, attach_socket=tmp_path / "attach.sock")
+    opened = [await pool.open(config(name, credential())) for name in ("c", "a", "b")]
+    tcp, udp = pair()
+    await pool.attach(opened[1].token, tcp, udp)
+    world.of(pool.slot_of("a")).tell(Moved(sandbox="a", progress=Progress(totals=Totals(4, 1, 20, 30))))
+    first = networks.page("")
+    assert [each.sandbox for each in first.sessions] == ["a", "b"]
+    assert first.more
+    a = first.sessions[0]
+    assert (a.task, a.repo, a.attached) == ("task-a", "demo", True)
+    assert (a.requests, a.denied, a.bytes_out, a.bytes_in) == (4, 1, 20, 30)
+    second = networks.page("b")
+    assert ([each.sandbox for each in second.sessions], second.more) == (["c"], False)
+    assert not second.sessions[0].attached
+    told = first.model_dump_json() + second.model_dump_json()
+    secrets = [each.token for each in opened] + [
+        text for each in opened for text in each.environment.values()
+    ]
+    assert not [secret for secret in secrets if secret in told]
+    await pool.close_all()
+
+
+def test_a_full_page_is_a_message() -> None:
+    longest = OpenedSession(
+        sandbox="a" * 64, task="a" * 64, repo="a" * 40, attached=False, open_seconds=1e7,
+        requests=2**53, denied=2**53, bytes_out=2**63, bytes_in=2**63,
+    )  # fmt: skip
+    page = SessionsListed(sessions=(longest,) * sessions.PAGE, more=True)
+    assert len(page.encode()) < 512 * 1024
 
 
 async def test_what_is_not_open_is_not_restored(pool: WorkerPool, world: World) -> None:

@@ -12,13 +12,15 @@ from airut_common.contracts.v1 import (
     CloseSession,
     EgressEvent,
     OpenSession,
+    PolicyReplaced,
     Refused,
+    ReplacePolicy,
     SessionClosed,
     SessionOpened,
 )
 from airut_common.contracts.v1.subjects import egress_event, egress_service
 
-from .conftest import SECRET, Proxy, Starter, open_session
+from .conftest import POLICY, SECRET, Proxy, Starter, open_session
 
 pytestmark = pytest.mark.integration
 
@@ -117,6 +119,46 @@ async def test_closing_answers_totals_and_zeros_for_what_is_not_open(proxy: Prox
         )
         assert isinstance(answer, SessionClosed)
         assert (answer.requests, answer.denied) == (0, 0)
+
+
+async def test_open_sessions_are_listed(proxy: Proxy) -> None:
+    requests = sorted([open_session(), open_session()], key=lambda request: request.sandbox)
+    surrogates = [(await opened(proxy, request)).environment["API_KEY"] for request in requests]
+    answer = await proxy.list_sessions()
+    assert [(each.sandbox, each.task, each.repo, each.attached) for each in answer.sessions] == [
+        (request.sandbox, request.task, "demo", False) for request in requests
+    ]
+    assert not answer.more
+    assert not [text for text in (SECRET, *surrogates) if text in answer.model_dump_json()]
+    rest = (await proxy.list_sessions(after=requests[0].sandbox)).sessions
+    assert [each.sandbox for each in rest] == [requests[1].sandbox]
+
+
+async def test_a_policy_is_replaced_and_a_bad_one_is_not(proxy: Proxy) -> None:
+    request = open_session()
+    first = await opened(proxy, request)
+
+    async def replace(policy: str, sandbox: str = request.sandbox) -> PolicyReplaced | Refused:
+        return await proxy.bus.request(
+            egress_service("local", "replace-policy"),
+            ReplacePolicy(sandbox=sandbox, policy=policy),
+            PolicyReplaced,
+            timeout_seconds=10,
+        )
+
+    assert await replace(POLICY + "url_prefixes: []\n") == PolicyReplaced(sandbox=request.sandbox)
+    for policy, code in [
+        ("domains:\n  - 'api example'\n", "invalid_policy"),
+        ("domains: [other.example.test]\n", "unusable_credential"),
+    ]:
+        answer = await replace(policy)
+        assert isinstance(answer, Refused)
+        assert answer.code == code
+    answer = await replace(POLICY, "nobody")
+    assert isinstance(answer, Refused)
+    assert (answer.code, "nobody" in answer.text) == ("not_open", True)
+    assert [each.sandbox for each in (await proxy.list_sessions()).sessions] == [request.sandbox]
+    assert await proxy.open(request) == first
 
 
 async def test_events_reach_the_bus(proxy: Proxy) -> None:

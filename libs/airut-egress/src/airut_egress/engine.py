@@ -3,7 +3,7 @@
 import hmac
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
@@ -139,7 +139,11 @@ class Engine:
         known = self._sessions.get(config.sandbox)
         held = known.environment if known is not None else after.environment if after is not None else {}
         entries = Entries.build(config.credentials, self._surrogates(config.sandbox, held))
-        entries.check_usable(policy)
+        restored = known is None and bool(held)
+        if (
+            not restored
+        ):  # what goes on was checked before, and what it was opened with may have been taken away
+            entries.check_usable(policy)
         environment = entries.environment()
         if known is None:
             known = Session(
@@ -182,7 +186,23 @@ class Engine:
         )
         await listener.start(tcp, udp, tcp6)
         self._listeners[sandbox] = listener
+        session.attached = True
         session.record("session", "info", "attached")
+
+    def replace_policy(self, sandbox: str, policy: str, source: str) -> None:
+        """Use another allowlist in an open session; if it differs, its connections are cut.
+
+        Raises:
+            KeyError: it is not open.
+            airut_common.config.yamlfile.ConfigError: the policy does not validate; the old one stays.
+            airut_egress.entries.UnusableCredential: a credential could never be used under it; the old one stays.
+        """
+        session = self._sessions[sandbox]
+        parsed = parse_policy(policy, source)
+        session.entries.check_usable(parsed)
+        config = replace(session.config, policy=policy, policy_source=source)
+        if config != session.config:
+            session.replace(config, parsed, session.entries)
 
     def replace_credentials(self, sandbox: str, credentials: Sequence[Credential]) -> None:
         """Use other values for an open session's credentials; one that is left out is worth nothing from now on.

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from .engine import Engine, EngineSettings, Opened
 from .entries import Credential
-from .progress import Totals
+from .progress import Progress, Totals
 from .session import SessionConfig
 
 
@@ -29,6 +29,14 @@ class Held(Protocol):
     def opened_at(self) -> float:
         """By the monotonic clock."""
 
+    @property
+    def attached(self) -> bool:
+        """Whether it has sockets."""
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is, as far as is known."""
+
 
 class Engines(Protocol):
     """Opens networks for sandboxes. What a call has changed is in force when it returns.
@@ -47,6 +55,9 @@ class Engines(Protocol):
         self, token: str, tcp: socket.socket, udp: socket.socket, tcp6: socket.socket | None = None
     ) -> None:
         """As `Engine.attach`."""
+
+    async def replace_policy(self, sandbox: str, policy: str, source: str) -> None:
+        """As `Engine.replace_policy`."""
 
     async def replace_credentials(self, sandbox: str, credentials: Sequence[Credential]) -> None:
         """As `Engine.replace_credentials`; nothing happens to a session that is not open any more."""
@@ -81,6 +92,10 @@ class OneEngine:
     ) -> None:
         """See `Engine`."""
         await self._engine.attach(token, tcp, udp, tcp6)
+
+    async def replace_policy(self, sandbox: str, policy: str, source: str) -> None:
+        """See `Engine`."""
+        self._engine.replace_policy(sandbox, policy, source)
 
     async def replace_credentials(self, sandbox: str, credentials: Sequence[Credential]) -> None:
         """See `Engine`."""

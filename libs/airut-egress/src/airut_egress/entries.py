@@ -132,7 +132,9 @@ class Entries:
             UnusableCredential: the sandbox would run without it (field notes 27).
         """
         parts = {entry.name for entry in self.signing}
-        whole = [entry for entry in self.masked if entry.exact or entry.globs or entry.name in parts]
+        # What was taken away has no scopes, and is not meant to be put in.
+        held = [entry for entry in self.masked if entry.scopes]
+        whole = [entry for entry in held if entry.exact or entry.globs or entry.name in parts]
         if problems := unusable(policy, [*whole, *(app.entry for app in self.apps)]):
             raise UnusableCredential("; ".join(problems))
 

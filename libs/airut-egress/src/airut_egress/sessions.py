@@ -3,15 +3,23 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
 from airut_common.config.credentials import CredentialConfig
 from airut_common.config.models import EgressConfig
 from airut_common.config.yamlfile import ConfigError
-from airut_common.contracts.v1 import OpenSession, SessionClosed, SessionOpened
+from airut_common.contracts.v1 import (
+    OpenedSession,
+    OpenSession,
+    PolicyReplaced,
+    ReplacePolicy,
+    SessionClosed,
+    SessionOpened,
+    SessionsListed,
+)
 from airut_common.secrets import Secret
 
 from .attach_socket import AttachRefused, serve_attach_socket
@@ -29,6 +37,9 @@ Credentials = Mapping[str, tuple[CredentialConfig, Mapping[str, Secret]]]
 INVALID_POLICY: Final = "invalid_policy"
 UNUSABLE_CREDENTIAL: Final = "unusable_credential"
 UNAVAILABLE: Final = "unavailable"
+NOT_OPEN: Final = "not_open"
+PAGE: Final = 500
+"""Sessions in one answer: below 400 bytes each, so that it stays well within a message of 1 MiB."""
 _ATTACH_SECONDS: Final = 1800.0
 """Between the opening of a session and its attachment, an image may have to be built."""
 
@@ -80,20 +91,36 @@ class SandboxNetworks:
             policy_source=request.policy_source,
             credentials=_listed(credentials),
         )
-        try:
+        with _refusals():
             opened = await self._engines.open(config)
-        except ConfigError as error:
-            raise SessionRefused(INVALID_POLICY, str(error)) from None
-        except (UnusableCredential, BadCredential) as error:
-            raise SessionRefused(UNUSABLE_CREDENTIAL, str(error)) from None
-        except EnginesUnavailable as error:
-            raise SessionRefused(UNAVAILABLE, str(error)) from None
         return SessionOpened(
             sandbox=opened.sandbox,
             attach_socket=str(self._attach_socket),
             attach_token=opened.token,
             environment=dict(opened.environment),
             ca_certificate=opened.ca_certificate,
+        )
+
+    async def replace_policy(self, request: ReplacePolicy) -> PolicyReplaced:
+        """Give an open session another allowlist; everything else of it stays.
+
+        Raises:
+            SessionRefused: it is not open, the policy does not validate, a credential could never be used under it, or
+                no engine answers. The old one stays.
+        """
+        with _refusals():
+            try:
+                await self._engines.replace_policy(request.sandbox, request.policy, request.policy_source)
+            except KeyError:
+                raise SessionRefused(NOT_OPEN, f"no session of sandbox {request.sandbox} is open") from None
+        return PolicyReplaced(sandbox=request.sandbox)
+
+    def page(self, after: str) -> SessionsListed:
+        """The open sessions behind that id, in the order of their ids; as many as an answer holds."""
+        behind = sorted(sandbox for sandbox in self.sessions if sandbox > after)
+        return SessionsListed(
+            sessions=tuple(_shown(self.sessions[sandbox]) for sandbox in behind[:PAGE]),
+            more=len(behind) > PAGE,
         )
 
     async def replace_credentials(self, sandbox: str, credentials: Credentials) -> None:
@@ -148,6 +175,34 @@ class SandboxNetworks:
         except (UnknownToken, EnginesUnavailable) as error:
             raise AttachRefused(str(error)) from None
         self._namespaces[token] = namespace
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What an engine cannot do, with the code of the answer."""
+    try:
+        yield
+    except ConfigError as error:
+        raise SessionRefused(INVALID_POLICY, str(error)) from None
+    except (UnusableCredential, BadCredential) as error:
+        raise SessionRefused(UNUSABLE_CREDENTIAL, str(error)) from None
+    except EnginesUnavailable as error:
+        raise SessionRefused(UNAVAILABLE, str(error)) from None
+
+
+def _shown(held: Held) -> OpenedSession:
+    totals = held.progress.totals
+    return OpenedSession(
+        sandbox=held.config.sandbox,
+        task=held.config.task,
+        repo=held.config.repo,
+        attached=held.attached,
+        open_seconds=round(time.monotonic() - held.opened_at, 3),
+        requests=totals.requests,
+        denied=totals.denied,
+        bytes_out=totals.bytes_out,
+        bytes_in=totals.bytes_in,
+    )
 
 
 def engine_settings(egress: EgressConfig) -> EngineSettings:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from airut import check as checks
+from airut import egress
 from airut import mail as mails
 from airut import secret as secrets
 from airut.bus_access import admin_bus, bus_url
@@ -22,7 +23,7 @@ from airut.status import InstallationStatus, read_status
 from airut.up import run_installation
 from airut_common.config.store import apply_config
 from airut_common.config.yamlfile import ConfigError
-from airut_common.contracts.v1 import GarbageCollected
+from airut_common.contracts.v1 import GarbageCollected, OpenedSession
 from airut_common.log import configure_logging
 
 app = typer.Typer(
@@ -36,6 +37,9 @@ secret_app = typer.Typer(help="Seal secrets to the service that needs them.", no
 app.add_typer(secret_app, name="secret")
 mail_app = typer.Typer(help="Look into mail.", no_args_is_help=True)
 app.add_typer(mail_app, name="mail")
+
+egress_app = typer.Typer(help="Look at the networks of sandboxes.", no_args_is_help=True)
+app.add_typer(egress_app, name="egress")
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The installation's airut.yaml.")]
 RepoOption = Annotated[str | None, typer.Option("--repo", help="The repository the secret belongs to.")]
@@ -188,6 +192,28 @@ def secret_rm(name: NameArgument, repo: RepoOption = None, config: ConfigOption 
 
     asyncio.run(run())
     out.print(f"{name}: removed", markup=False)
+
+
+@egress_app.command("sessions")
+def egress_sessions(
+    config: ConfigOption = DEFAULT_FILE,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """The sandboxes that have a network now, and what went through it. What each asked for is in the dashboard."""
+
+    async def run() -> list[OpenedSession]:
+        installation = open_installation(config)
+        async with admin_bus(installation) as bus:
+            return await egress.open_sessions(bus)
+
+    found = asyncio.run(run())
+    if as_json:
+        out.print(egress.as_json(found), markup=False, soft_wrap=True)
+    elif found:
+        out.print(egress.as_table(found))
+    else:
+        out.print("no sandbox has a network now")
 
 
 @mail_app.command("verify")

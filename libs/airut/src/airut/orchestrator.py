@@ -4,19 +4,19 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from airut.asking import ask
 from airut.errors import UsageError
-from airut_common.bus import Bus, BusUnavailable
+from airut_common.bus import Bus
 from airut_common.contracts.v1 import (
     CollectGarbage,
     GarbageCollected,
-    Message,
-    Refused,
     StopAnswered,
     StopTask,
 )
 from airut_common.contracts.v1.subjects import orchestrator_service
 from airut_common.settings import DEFAULT_HOST
 
+_NAME: Final = "orchestrator"
 BY: Final = "the operator"
 _STOP_SECONDS: Final = 10.0
 _COLLECT_SECONDS: Final = 600.0
@@ -32,7 +32,8 @@ async def stop_task(bus: Bus, task: str) -> bool:
         question = StopTask(task=task, by=BY)
     except ValidationError:
         raise UsageError(f"{task!r} is not the id of a task; the dashboard shows it") from None
-    return (await _ask(bus, "stop", question, StopAnswered, _STOP_SECONDS)).stopped
+    subject = orchestrator_service(DEFAULT_HOST, "stop")
+    return (await ask(bus, subject, question, StopAnswered, service=_NAME, seconds=_STOP_SECONDS)).stopped
 
 
 async def collect_garbage(bus: Bus, *, dry_run: bool) -> GarbageCollected:
@@ -41,15 +42,6 @@ async def collect_garbage(bus: Bus, *, dry_run: bool) -> GarbageCollected:
     Raises:
         UsageError: the orchestrator does not answer, or could not.
     """
-    return await _ask(bus, "gc", CollectGarbage(dry_run=dry_run), GarbageCollected, _COLLECT_SECONDS)
-
-
-async def _ask[M: Message](bus: Bus, name: str, question: Message, kind: type[M], seconds: float) -> M:
-    try:
-        subject = orchestrator_service(DEFAULT_HOST, name)
-        answer = await bus.request(subject, question, kind, timeout_seconds=seconds)
-    except BusUnavailable as error:
-        raise UsageError(f"the orchestrator does not answer ({error}); see `airut status`") from None
-    if isinstance(answer, Refused):
-        raise UsageError(answer.text)
-    return answer
+    subject = orchestrator_service(DEFAULT_HOST, "gc")
+    question = CollectGarbage(dry_run=dry_run)
+    return await ask(bus, subject, question, GarbageCollected, service=_NAME, seconds=_COLLECT_SECONDS)

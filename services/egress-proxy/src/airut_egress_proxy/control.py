@@ -2,14 +2,24 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
 from airut_common.bus.answers import Endpoint
 from airut_common.config.credentials import CredentialConfig
 from airut_common.config.models import RepoConfig
-from airut_common.contracts.v1 import CloseSession, OpenSession, Refused, SessionClosed, SessionOpened
+from airut_common.contracts.v1 import (
+    CloseSession,
+    ListSessions,
+    OpenSession,
+    PolicyReplaced,
+    Refused,
+    ReplacePolicy,
+    SessionClosed,
+    SessionOpened,
+    SessionsListed,
+)
 from airut_common.contracts.v1.subjects import egress_service
 from airut_common.secrets import Secret
 from airut_egress.credentials import BadCredential
@@ -33,10 +43,14 @@ class Control:
         self._repos = repos
         self._secret = secret
 
-    def endpoints(self, host: str) -> dict[str, Endpoint[OpenSession] | Endpoint[CloseSession]]:
+    def endpoints(self, host: str) -> dict[str, Endpoint[Any]]:
         """For `Bus.serve`."""
         return {
             "open": Endpoint(egress_service(host, "open"), OpenSession, self.open),
+            "replace-policy": Endpoint(
+                egress_service(host, "replace-policy"), ReplacePolicy, self.replace_policy
+            ),
+            "list": Endpoint(egress_service(host, "list"), ListSessions, self.list_sessions),
             "close": Endpoint(egress_service(host, "close"), CloseSession, self.close),
         }
 
@@ -56,6 +70,19 @@ class Control:
             return Refused(code=refusal.code, text=str(refusal))
         log.info("session_opened", sandbox=request.sandbox, repo=request.repo, credentials=sorted(held))
         return opened
+
+    async def replace_policy(self, request: ReplacePolicy) -> PolicyReplaced | Refused:
+        """Give an open session another allowlist."""
+        try:
+            replaced = await self._networks.replace_policy(request)
+        except SessionRefused as refusal:
+            return Refused(code=refusal.code, text=str(refusal))
+        log.info("policy_replaced", sandbox=request.sandbox)
+        return replaced
+
+    async def list_sessions(self, request: ListSessions) -> SessionsListed:
+        """A page of the open sessions, by what workers told last: one that hangs holds up nobody."""
+        return self._networks.page(request.after or "")
 
     async def close(self, request: CloseSession) -> SessionClosed:
         """Close a session."""

@@ -108,6 +108,15 @@ class Replace(_Said):
     credentials: tuple[WireCredential, ...] = Field(repr=False)
 
 
+class ReplacePolicy(_Said):
+    """Use another allowlist in an open session."""
+
+    kind: Literal["replace-policy"] = "replace-policy"
+    sandbox: Identifier
+    policy: str
+    policy_source: str
+
+
 class Reconfigure(_Said):
     """Reach the world by other settings."""
 
@@ -128,7 +137,9 @@ class Ping(_Said):
     kind: Literal["ping"] = "ping"
 
 
-Ask = Annotated[Start | Open | Attach | Replace | Reconfigure | Close | Ping, Field(discriminator="kind")]
+Ask = Annotated[
+    Start | Open | Attach | ReplacePolicy | Replace | Reconfigure | Close | Ping, Field(discriminator="kind")
+]
 
 
 class Question(_Said):

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,7 @@ from airut_egress_proxy.sink import EncodedSink
 
 from .batches import read_events, read_head
 from .ledger import Kept, Ledger
-from .messages import Answer, Ask, Attach, Close, Open, Reconfigure, Replace, Start, wrap
+from .messages import Answer, Ask, Attach, Close, Open, Reconfigure, Replace, ReplacePolicy, Start, wrap
 from .placement import Load, choose
 from .process import WorkerLost, WorkerProcess
 from .slot import Deadlines, Slot
@@ -116,6 +117,18 @@ class WorkerPool:
                 raise UnknownToken("the session was closed meanwhile")
             await self._ask(self._slots[kept.worker], lambda: Attach(token=kept.token), sockets)
             kept.keep_sockets(sockets)
+
+    async def replace_policy(self, sandbox: str, policy: str, source: str) -> None:
+        """See `Engines`."""
+        kept = self._ledger.kept[sandbox]
+        async with kept.lock:
+            if not (self._ledger.has(kept) and kept.open):
+                raise KeyError(sandbox)
+            await self._ask(
+                self._slots[kept.worker],
+                lambda: ReplacePolicy(sandbox=sandbox, policy=policy, policy_source=source),
+            )
+            kept.config = replace(kept.config, policy=policy, policy_source=source)
 
     async def replace_credentials(self, sandbox: str, credentials: Sequence[Credential]) -> None:
         """See `Engines`."""

@@ -27,6 +27,7 @@ from .messages import (
     Question,
     Reconfigure,
     Replace,
+    ReplacePolicy,
     Start,
     unwrap,
 )
@@ -92,6 +93,8 @@ class Worker:
                 return self._open(ask)
             case Attach():
                 await self._running.attach(ask.token, *sockets)
+            case ReplacePolicy():
+                self._running.replace_policy(ask.sandbox, ask.policy, ask.policy_source)
             case Replace():
                 credentials = unwrap(ask.credentials)
                 self._redact(ask.sandbox, credentials)

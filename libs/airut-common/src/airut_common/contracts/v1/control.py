@@ -12,9 +12,13 @@ class Refused(Message):
 
     ok: Literal[False] = False
     code: str
-    """Stable: `invalid_policy`, `unknown_repo`, `missing_secret`, `not_found`, `unavailable`, `bad_request`."""
+    """Stable: `invalid_policy`, `unknown_repo`, `missing_secret`, `not_found`, `not_open`, `unavailable`,
+    `bad_request`."""
     text: str
     """For the person who waits: what, where, and the way out."""
+
+
+PolicyText = Annotated[str, StringConstraints(max_length=1024 * 1024)]
 
 
 class OpenSession(Message):
@@ -24,7 +28,7 @@ class OpenSession(Message):
     sandbox: Identifier
     task: Identifier
     repo: RepoId
-    policy: Annotated[str, StringConstraints(max_length=1024 * 1024)]
+    policy: PolicyText
     """The text of `.airut/network-allowlist.yaml` on the default branch."""
     policy_source: str = ".airut/network-allowlist.yaml"
     """How messages call the file."""
@@ -43,6 +47,54 @@ class SessionOpened(Message):
     """Variable name to surrogate."""
     ca_certificate: str
     """PEM."""
+
+
+class ReplacePolicy(Message):
+    """Gives an open session another allowlist. Connections that were accepted under the one before are cut; surrogates,
+    credentials and what was taken away of them stay as they are."""
+
+    sandbox: Identifier
+    policy: PolicyText
+    policy_source: str = ".airut/network-allowlist.yaml"
+
+
+class PolicyReplaced(Message):
+    """The new allowlist is in force."""
+
+    ok: Literal[True] = True
+    sandbox: Identifier
+
+
+class ListSessions(Message):
+    """Asks which sandboxes have a network: a page, in the order of their ids."""
+
+    after: Identifier | None = None
+    """The last id of the page before."""
+
+
+class OpenedSession(Message):
+    """What is known of one session; nothing of it comes from the sandbox."""
+
+    sandbox: Identifier
+    task: Identifier
+    repo: RepoId
+    attached: bool
+    """Whether its sockets have been handed over."""
+    open_seconds: float
+    """Since this process opened it."""
+    requests: int = 0
+    denied: int = 0
+    bytes_out: int = 0
+    bytes_in: int = 0
+
+
+class SessionsListed(Message):
+    """A page of the open sessions."""
+
+    ok: Literal[True] = True
+    sessions: tuple[OpenedSession, ...] = ()
+    more: bool = False
+    """Whether others follow the last one here."""
 
 
 class StopTask(Message):

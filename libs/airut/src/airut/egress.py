@@ -1,0 +1,57 @@
+"""What an operator asks of the running egress-proxy."""
+
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+from rich.table import Table
+
+from airut.asking import ask
+from airut_common.bus import Bus
+from airut_common.contracts.v1 import ListSessions, OpenedSession, SessionsListed
+from airut_common.contracts.v1.subjects import egress_service
+from airut_common.settings import DEFAULT_HOST
+
+_LIST_SECONDS: Final = 10.0
+
+
+async def open_sessions(bus: Bus) -> list[OpenedSession]:
+    """All sandboxes that have a network now, by their ids.
+
+    Raises:
+        UsageError: the egress-proxy does not answer.
+    """
+    found: list[OpenedSession] = []
+    more = True
+    while more:
+        question = ListSessions(after=found[-1].sandbox if found else None)
+        subject = egress_service(DEFAULT_HOST, "list")
+        page = await ask(
+            bus, subject, question, SessionsListed, service="egress-proxy", seconds=_LIST_SECONDS
+        )
+        found += page.sessions
+        more = page.more and bool(page.sessions)
+    return found
+
+
+def as_table(sessions: Sequence[OpenedSession]) -> Table:
+    """For a terminal."""
+    table = Table("sandbox", "task", "repo", "open for", "network", box=None)
+    for title in ("requests", "denied", "sent", "received"):
+        table.add_column(title, justify="right")
+    for each in sessions:
+        table.add_row(
+            each.sandbox,
+            each.task,
+            each.repo,
+            str(timedelta(seconds=int(each.open_seconds))),
+            "attached" if each.attached else "waiting",
+            *(str(number) for number in (each.requests, each.denied, each.bytes_out, each.bytes_in)),
+        )
+    return table
+
+
+def as_json(sessions: Sequence[OpenedSession]) -> str:
+    """For programs."""
+    return json.dumps([each.model_dump(mode="json") for each in sessions], indent=2)
