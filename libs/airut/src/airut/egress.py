@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from airut.asking import ask
 from airut_common.bus import Bus
@@ -36,19 +36,15 @@ async def open_sessions(bus: Bus) -> list[OpenedSession]:
 
 
 def as_table(sessions: Sequence[OpenedSession]) -> Table:
-    """For a terminal."""
-    table = Table("sandbox", "task", "repo", "open for", "network", box=None)
-    for title in ("requests", "denied", "sent", "received"):
+    """For a terminal of 80 columns."""
+    table = Table(
+        Column("task", no_wrap=True), "repo", Column("open for", no_wrap=True), box=None, pad_edge=False
+    )
+    for title in ("requests", "denied"):
         table.add_column(title, justify="right")
     for each in sessions:
-        table.add_row(
-            each.sandbox,
-            each.task,
-            each.repo,
-            str(timedelta(seconds=int(each.open_seconds))),
-            "attached" if each.attached else "waiting",
-            *(str(number) for number in (each.requests, each.denied, each.bytes_out, each.bytes_in)),
-        )
+        counts = (str(each.requests), str(each.denied)) if each.attached else ("not begun",)
+        table.add_row(each.task, each.repo, str(timedelta(seconds=int(each.open_seconds))), *counts)
     return table
 
 
