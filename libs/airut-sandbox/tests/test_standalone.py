@@ -98,7 +98,7 @@ async def test_a_signal_ends_it_and_nothing_stays(ci: Ci, podman: Podman) -> Non
     assert await asyncio.wait_for(process.stdout.readline(), 60) == b"running\n"
     process.send_signal(signal.SIGTERM)
     _, err = await asyncio.wait_for(process.communicate(), 30)
-    assert process.returncode == 143
+    assert process.returncode == 143, err
     assert b"the sandbox is gone" in err
     listed = await podman.run("ps", "--all", "--format={{.Labels}}", "--filter=label=airut.installation")
     assert b"standalone" not in listed.stdout

@@ -252,7 +252,7 @@ class Sandbox:
         try:
             # Field 9, counted after the name, which may hold anything: see proc(5).
             flags = int(Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[6])
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             return True
         return bool(flags & _PF_EXITING)
 
