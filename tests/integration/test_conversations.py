@@ -34,15 +34,29 @@ async def test_two_conversations_run_side_by_side_and_never_see_each_other(site:
     assert overlap, "they were to run at the same time"
 
 
-async def test_two_messages_of_one_conversation_run_in_order(site: Site) -> None:
+async def test_what_waits_in_a_conversation_runs_after_what_works_and_together(site: Site) -> None:
     first = await site.ask(bash("echo start > /storage/log"), ALL, subject="In order")
-    slow = site.script(bash("sleep 3; echo slow >> /storage/log; cat /storage/log"), ALL)
-    fast = site.script(bash("echo fast >> /storage/log; cat /storage/log"), ALL)
-    one = await site.send(f"Do {slow}", reply_to=first, subject="Re: In order")
-    two = await site.send(f"Do {fast}", reply_to=first, subject="Re: In order")
-    replies = await asyncio.gather(site.reply_to(one), site.reply_to(two))
+    slow = site.script(bash("sleep 5; echo slow >> /storage/log; cat /storage/log"), ALL)
+    fast = site.script(bash("echo fast >> /storage/log; cat /storage/log /inbox/manifest.json"), ALL)
+    one = await site.send(f"Do {slow}", reply_to=first, subject="Re: In order, slow")
+    await site.until("Re: In order, slow", "running")
+    two = await site.send(f"Do {fast}", reply_to=first, subject="Re: In order, fast")
+    await site.until("Re: In order, fast", "queued")
+    three = await site.send(
+        "And look at this.", reply_to=first, subject="Re: In order, too", attachments={"look.txt": b"1"}
+    )
+    replies = await asyncio.gather(site.reply_to(one), site.reply_to(three))
     assert "fast" not in text_of(replies[0])
     assert text_of(replies[1]).index("slow") < text_of(replies[1]).index("fast")
+    assert "look.txt" in text_of(replies[1])
+    lead = await site.task_of("Re: In order, fast")
+    last = await site.task_of("Re: In order, too")
+    assert (lead["state"], last["state"], last["merged_into"]) == ("done", "merged", lead["id"])
+    prompts = [
+        event["text"] for event in await site.api(f"/tasks/{lead['id']}/output") if event["type"] == "prompt"
+    ]
+    assert [text.split()[0] for text in prompts] == ["Do", "And"]
+    assert site.replies_to(two) == []
 
 
 async def test_attachments_go_in_and_out(site: Site) -> None:

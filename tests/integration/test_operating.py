@@ -19,10 +19,10 @@ WORK = "echo half > /workspace/half.txt; echo begun > /outbox/begun.txt; sleep 6
 async def test_a_message_that_says_stop(site: Site) -> None:
     first = await site.ask(bash("echo hello"), ALL, subject="Stop me")
     long = await site.send(f"Do {site.script(bash(WORK), ALL)}", reply_to=first, subject="Re: Stop me, long")
+    await site.until("Re: Stop me, long", "running")
     waits = await site.send(
         f"Do {site.script(bash('echo also'), ALL)}", reply_to=first, subject="Re: Stop me, waits"
     )
-    await site.until("Re: Stop me, long", "running")
     await _until_file_of(site, "Re: Stop me, long")
     asked = time.monotonic()
     wish = await site.send("Stop.\n\n-- \nAda", reply_to=first, subject="Re: Stop me, wish")

@@ -120,6 +120,7 @@ def test_the_inbox_holds_the_files_and_a_manifest(tmp_path: Path) -> None:
         "media_type": "text/plain",
         "size_bytes": 3,
         "sha256": "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed",
+        "message": 1,
     }
     assert (inbox / "_x.txt").stat().st_mode & 0o777 == 0o644
 

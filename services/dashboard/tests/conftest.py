@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airut_common.contracts.v1 import AgentOutput, EgressEvent, TaskStateChanged
+from airut_common.contracts.v1 import AgentOutput, AgentProgress, EgressEvent, TaskStateChanged
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -42,5 +42,14 @@ def request_event() -> Maker:
             "host": "a.example",
         } | fields
         return EgressEvent(task=task, at=START + timedelta(seconds=at), seq=seq, **values)
+
+    return make
+
+
+@pytest.fixture
+def progress() -> Maker:
+    def make(task: str = "t1", at: int = 1, **fields: Any) -> AgentProgress:
+        values = {"repo": "demo", "conversation": "c1"} | fields
+        return AgentProgress(task=task, at=START + timedelta(seconds=at), **values)
 
     return make

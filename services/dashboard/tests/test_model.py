@@ -1,5 +1,6 @@
 import pytest
 
+from airut_common.contracts.v1 import PlanStep
 from airut_dashboard.model import ReadModel
 
 
@@ -99,3 +100,28 @@ def test_a_flood_of_output_keeps_the_newest(said) -> None:
     assert view is not None
     assert len(view.outputs) == 4000
     assert view.outputs[-1].entry.text == "4999"
+
+
+def test_only_the_latest_progress_is_kept_and_a_plan_until_it_changes(state, progress) -> None:
+    model = ReadModel()
+    model.apply(1, state(state="running"))
+    plan = (PlanStep(text="One", status="pending"),)
+    model.apply(2, progress(activity="Bash: ls", plan=plan, plan_left_out=3))
+    model.apply(3, progress(activity="Read: x"))
+    view = model.task("t1")
+    assert (view.activity, view.plan, view.plan_left_out) == ("Read: x", plan, 3)
+    assert len(view.changes) == 1
+    model.apply(4, state(state="done", at=9))
+    assert (view.activity, view.plan) == ("", plan), "what it did is past, what it planned is not"
+
+
+def test_a_merged_message_names_the_task_that_answers_it_and_is_done(state) -> None:
+    model = ReadModel()
+    model.apply(1, state("t1", place=1, waits_for="turn"))
+    assert (model.task("t1").place, model.task("t1").waits_for) == (1, "turn")
+    model.apply(2, state("t2"))
+    model.apply(3, state("t2", state="merged", merged_into="t1"))
+    model.apply(4, state("t2", state="merged", merged_into="t1"))
+    model.apply(5, state("t1", state="running"))
+    assert (model.task("t2").merged_into, model.task("t2").is_final) == ("t1", True)
+    assert (model.task("t1").merged, model.task("t1").place) == (["t2"], None)

@@ -8,6 +8,7 @@ import httpx
 import pytest
 import uvicorn
 
+from airut_common.contracts.v1 import PlanStep
 from airut_dashboard.feed import Feed
 from airut_dashboard.model import ReadModel
 from airut_dashboard.web import build_web
@@ -143,3 +144,38 @@ async def test_the_api_describes_itself(site) -> None:
     async with httpx.AsyncClient(base_url=site.url) as client:
         described = json.loads((await client.get("/api/v1/openapi.json")).text)
     assert "/api/v1/tasks/{task_id}/network" in described["paths"]
+
+
+async def test_plan_and_activity_are_live_and_only_text(site, state, progress) -> None:
+    site.happen(1, state(state="running"))
+    plan = (PlanStep(text="<script>alert(1)</script>", status="in_progress"),)
+    site.happen(2, progress(activity="Bash: <img src=x>", plan=plan))
+    async with httpx.AsyncClient(base_url=site.url) as client:
+        page = (await client.get("/tasks/t1")).text
+        assert "<script>alert" not in page
+        assert "&lt;script&gt;alert(1)" in page
+        assert "Bash: &lt;img" in page
+        async with client.stream("GET", "/tasks/t1/stream?after=1") as r:
+            stream = events(r)
+            missed = await asyncio.wait_for(anext(stream), 10)
+            assert missed["event"] == "progress"
+            assert "&lt;img" in missed["data"]
+            site.happen(3, progress(activity="Read: a.py", at=5))
+            live = await asyncio.wait_for(anext(stream), 10)
+            assert "Read: a.py" in live["data"]
+            assert "in_progress" in live["data"]
+            assert "<img" not in live["data"]
+        summary = (await client.get("/api/v1/tasks/t1")).json()
+        assert (summary["activity"], summary["plan"][0]["status"]) == ("Read: a.py", "in_progress")
+
+
+async def test_the_page_of_a_merged_message_leads_to_its_task_and_back(site, state) -> None:
+    site.happen(1, state("t1", place=2, waits_for="turn"))
+    site.happen(2, state("t2"))
+    site.happen(3, state("t2", state="merged", merged_into="t1"))
+    async with httpx.AsyncClient(base_url=site.url) as client:
+        assert 'href="/tasks/t1"' in (await client.get("/tasks/t2")).text
+        page = (await client.get("/tasks/t1")).text
+        assert "Answers 2 messages" in page
+        assert 'href="/tasks/t2"' in page
+        assert "place 2" in page

@@ -12,7 +12,7 @@ from airut_common.contracts.v1 import Reply, Usage
 from airut_common.testing.builders import email_route, reply
 from airut_gateway_email.addresses import BadAddress
 from airut_gateway_email.rawmail import parse_raw_mail
-from airut_gateway_email.replies import AttachedFile, build_reply, duration, reply_subject
+from airut_gateway_email.replies import AttachedFile, build_reply, count, duration, reply_subject
 from airut_gateway_email.threads import find_conversation
 
 ID, CONVERSATION = "a" * 32, "c" * 32
@@ -89,6 +89,23 @@ def test_text_html_and_footer():
     assert "refused: &lt;b&gt;link&lt;/b&gt;" in html
     assert "1 min 5 s · 7 turns · $0.12" in html
     assert "failed" not in plain
+
+
+def test_the_footer_tells_tokens_and_leads_to_the_dashboard():
+    usage = Usage(duration_seconds=8, turns=1, input_tokens=18_250, output_tokens=950, cost_usd=0.1)
+    message = _built(reply(usage=usage, link="https://airut.example/tasks/t?a=1&b=2"))
+    plain, html = _text(message, "plain"), _text(message, "html")
+    summary = "Airut · demo · 8 s · 1 turn · 18.2k tokens in, 950 out · $0.10"
+    assert f"\n-- \n{summary}\nhttps://airut.example/tasks/t?a=1&b=2\n" in plain
+    assert summary in html
+    assert '<a href="https://airut.example/tasks/t?a=1&amp;b=2">' in html
+    assert "href" not in _text(_built(reply()), "html")
+    assert "script" not in _text(_built(reply(link="javascript:alert(1)")), "html")
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0"), (999, "999"), (1000, "1.0k"), (1_300_000, "1.3M")])
+def test_counts_for_people(number: int, text: str):
+    assert count(number) == text
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from airut_common.config.models import InstallationConfig
 from airut_common.config.store import apply_config
 from airut_common.contracts.v1 import (
     AgentOutput,
+    AgentProgress,
     BlobRef,
     CloseSession,
     Message,
@@ -223,6 +224,9 @@ class Site:
 
     def outputs(self, task: str) -> list[AgentOutput]:
         return [event for event in self.events_of(task) if isinstance(event, AgentOutput)]
+
+    def progress(self, task: str) -> list[AgentProgress]:
+        return [event for event in self.events_of(task) if isinstance(event, AgentProgress)]
 
     async def _until[T](self, look: Any) -> Any:
         try:

@@ -1,5 +1,7 @@
 """What a message may ask for."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,3 +79,13 @@ def test_anything_else_is_refused_with_what_there_is(text: str, model: str | Non
         choose(task(text, model), LIMITED)
     assert said in raised.value.text
     assert raised.value.outcome == "refused"
+
+
+def test_of_several_messages_the_last_that_says_something_decides() -> None:
+    first, *later = [
+        task("model: nonsense\neffort: low\nOne."), task("Two.", model="opus"), task("effort: high\nThree."), task("Four.")
+    ]  # fmt: skip
+    together = replace(first, merged=tuple(found.request for found in later))
+    chosen, choice = choose(together, AgentConfig(models=("opus",)))
+    assert choice == Choice("opus", "high")
+    assert [request.text for request in chosen.requests] == ["One.", "Two.", "Three.", "Four."]

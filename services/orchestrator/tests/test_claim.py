@@ -25,7 +25,9 @@ def never() -> None:
 
 async def test_what_is_acknowledged_is_committed_and_told(bus: Bus, store: Store) -> None:
     claimed = asyncio.Event()
-    claim = Claim(store, TaskEvents(bus), claimed=claimed.set, wish=no_wish, disk_full=never)
+    claim = Claim(
+        store, TaskEvents(bus), claimed=claimed.set, has_room=lambda: True, wish=no_wish, disk_full=never
+    )
     request = task_request()
     await bus.publish(subjects.task_requested(request.repo), request, msg_id=request.id)
     consuming = asyncio.create_task(bus.consume(ORCHESTRATOR_TASKS, TaskRequest, claim))
@@ -41,7 +43,9 @@ async def test_what_is_acknowledged_is_committed_and_told(bus: Bus, store: Store
 
 
 async def test_row_54_a_second_delivery_is_acknowledged_and_changes_nothing(bus: Bus, store: Store) -> None:
-    claim = Claim(store, TaskEvents(bus), claimed=lambda: None, wish=no_wish, disk_full=never)
+    claim = Claim(
+        store, TaskEvents(bus), claimed=lambda: None, has_room=lambda: True, wish=no_wish, disk_full=never
+    )
     request = task_request()
     await claim(request)
     await store.begin_next()
@@ -59,6 +63,7 @@ async def test_nothing_is_acknowledged_while_the_database_fails(bus: Bus) -> Non
         Broken(),  # type: ignore[arg-type]
         TaskEvents(bus),
         claimed=never,
+        has_room=lambda: True,
         wish=no_wish,
         disk_full=lambda: made_room.append(True),
     )

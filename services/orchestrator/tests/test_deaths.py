@@ -65,6 +65,40 @@ async def test_the_orchestrator_is_killed_while_the_agent_works(site: Site) -> N
     assert site.states(task).count("queued") == 2
 
 
+async def test_the_orchestrator_is_killed_while_messages_wait_and_while_they_are_worked_on_together(
+    site: Site,
+) -> None:
+    first = await site.send(PATIENT)
+    await site.until_said(first, "begun 1")
+    queued = await site.until(first, "queued")
+    lead = await site.send("", conversation=queued.conversation, text="One.")
+    await site.until(lead, "queued")
+    last = await site.send(PATIENT, conversation=queued.conversation)
+    await site.until(last, "queued")
+    await site.end(signal.SIGKILL)
+    await site.start()
+    await site.until_said(first, "begun 2")
+    assert set(site.states(lead)) == {"queued"}
+    await let_go(site)
+    await site.reply_to(first)
+    (folder,) = (site.state / "conversations").glob("*/storage")
+    (folder / "go").unlink()
+    await site.until(last, "merged")
+    await site.until_said(lead, "begun")
+    late = await site.send("result(PROMPT)", conversation=queued.conversation)
+    await site.until(late, "queued")
+    await site.end(signal.SIGKILL)
+    await site.start()
+    await site.until_said(lead, "begun 4")
+    await let_go(site)
+    text = await one_reply_to(site, lead)
+    assert text.endswith("again")
+    assert "One." not in (await site.reply_to(late)).text, "it did not join what had died"
+    assert [reply.id for reply in site.replies].count(last) == 0
+    assert site.states(last)[-1] == "merged"
+    assert site.states(last).count("merged") == 1
+
+
 async def test_a_task_that_always_kills_the_orchestrator_is_given_up(site: Site) -> None:
     task = await site.send(PATIENT)
     for time in (1, 2, 3):

@@ -14,7 +14,7 @@ from airut_orchestrator.database.store import QueuedTask, Store
 from airut_orchestrator.dispatcher import MAX_ATTEMPTS, Dispatcher
 from airut_orchestrator.events import TaskEvents
 from airut_orchestrator.runner import Finished, Settings
-from airut_orchestrator.stopping import asks_to_stop
+from airut_orchestrator.wishes import asks_to_stop
 from airut_orchestrator.work import Work
 
 SETTINGS = Settings(ServerConfig(), None)
@@ -131,18 +131,31 @@ async def test_conversations_run_side_by_side_up_to_the_limit(bench: Bench) -> N
     assert len(bench.replied) == 3
 
 
-async def test_messages_of_one_conversation_run_one_after_the_other_in_order(bench: Bench) -> None:
+async def test_what_waits_in_a_conversation_is_one_run_after_the_one_before(bench: Bench) -> None:
     async with bench.running():
         conversation = await bench.ask("a")
+        await bench.runner.until(lambda: "a" in bench.runner.running)
         for name in "bcd":
             await bench.ask(name, conversation)
-        for name in "abcd":
+        for name in "ab":
             await bench.runner.until(lambda name=name: name in bench.runner.begun)
             assert bench.runner.running == {name}
             bench.runner.gate(name).set()
             await bench.until_state(name, "replying")
-    assert bench.runner.begun == list("abcd")
-    assert bench.runner.most == 1
+    assert bench.runner.begun == list("ab")
+    assert [await bench.store.state(name) for name in "cd"] == ["merged", "merged"]
+    assert [found.reply.id for found in await bench.store.unpublished()] == ["a", "b"]
+
+
+async def test_to_stop_a_message_that_was_merged_is_to_stop_the_run(bench: Bench) -> None:
+    conversation = await bench.ask("a")
+    await bench.ask("b", conversation)
+    async with bench.running():
+        await bench.runner.until(lambda: "a" in bench.runner.running)
+        assert await bench.dispatcher.stop_task("b", "ada")
+        await bench.until_state("a", "replying")
+    assert (await answers(bench))["a"][0] == "stopped"
+    assert await bench.store.state("b") == "merged"
 
 
 async def test_row_63_a_stop_hands_back_what_runs_and_brings_home_what_is_done(bench: Bench) -> None:
@@ -269,8 +282,8 @@ async def answers(bench: Bench) -> dict[str, tuple[str, str]]:
 async def test_a_running_task_is_stopped_once_and_the_next_one_begins(bench: Bench) -> None:
     async with bench.running():
         conversation = await bench.ask("a")
-        await bench.ask("b", conversation)
         await bench.runner.until(lambda: "a" in bench.runner.running)
+        await bench.ask("b", conversation)
         assert await bench.dispatcher.stop_task("a", "ada")
         assert not await bench.dispatcher.stop_task("a", "ada")
         await bench.until_state("a", "replying")
@@ -286,8 +299,8 @@ async def test_a_running_task_is_stopped_once_and_the_next_one_begins(bench: Ben
 async def test_a_waiting_task_is_stopped_and_never_begins(bench: Bench) -> None:
     async with bench.running():
         conversation = await bench.ask("a")
-        await bench.ask("b", conversation)
         await bench.runner.until(lambda: "a" in bench.runner.running)
+        await bench.ask("b", conversation)
         assert await bench.dispatcher.stop_task("b", "ada")
         bench.runner.gate("a").set()
         await bench.until_state("a", "replying")
@@ -312,8 +325,8 @@ async def test_a_message_that_says_stop_ends_its_conversation_and_no_other(bench
     async with bench.running():
         conversation = await bench.ask("a")
         await bench.ask("other")
-        await bench.ask("b", conversation)
         await bench.runner.until(lambda: bench.runner.running == {"a", "other"})
+        await bench.ask("b", conversation)
         wish = await bench.store.add(task_request(id="wish", conversation=conversation, text="Stop."))
         await bench.dispatcher.take_wish(wish)
         await bench.dispatcher.take_wish(wish)

@@ -17,7 +17,13 @@ from .conftest import recorded
 
 
 def relay_of(bus, store) -> ReplyRelay:
-    return ReplyRelay(bus, store, TaskEvents(bus), disk_full=lambda: None)
+    return ReplyRelay(
+        bus,
+        store,
+        TaskEvents(bus),
+        page=lambda task: f"https://airut.example/tasks/{task}",
+        disk_full=lambda: None,
+    )
 
 
 async def finished(store: Store, name: str, **values) -> None:
@@ -128,3 +134,38 @@ async def test_a_bus_that_stays_away_is_said(store: Store) -> None:
     with pytest.raises(BusUnavailable):
         await relay_of(Away(0), store).publish_waiting()
     assert await store.state("a") == "replying"
+
+
+async def test_a_merged_message_has_one_fate_though_its_author_is_answered_and_a_death_repeats_it(
+    bus: Bus, store: Store
+) -> None:
+    first = await store.add(task_request(id="a"))
+    route = email_route(recipient="bob@x.example")
+    await store.add(task_request(id="b", conversation=first.conversation, route=route))
+    await store.add(task_request(id="c", conversation=first.conversation, route=route))
+    task = await store.begin_next()
+    TaskEvents(bus).merged(task)
+    await store.finish(reply(id="a", conversation=first.conversation), None)
+    with suppress(asyncio.CancelledError):
+        await relay_of(bus, DiesBeforeTheMark(store)).publish_waiting()
+    await relay_of(bus, store).publish_waiting()
+    answers = await on_the_bus(bus)
+    assert [(item.id, item.route.recipient, item.link) for item in answers] == [
+        ("a", "ada@lovelace.example", "https://airut.example/tasks/a"),
+        ("b", "bob@x.example", "https://airut.example/tasks/a"),
+    ]
+    assert await store.unpublished() == []
+    await relay_of(bus, store).publish_waiting()
+    end = task_request(id="end")
+    TaskEvents(bus).entered(await store.add(end), "queued")
+    told = [(event.task, event.state, event.merged_into) for event in await recorded(bus, 4)]
+    assert told == [("b", "merged", "a"), ("c", "merged", "a"), ("a", "done", None), ("end", "queued", None)]
+
+
+async def test_a_merge_that_nobody_was_told_of_is_told_with_the_answer(bus: Bus, store: Store) -> None:
+    first = await store.add(task_request(id="a"))
+    await store.add(task_request(id="b", conversation=first.conversation))
+    await store.begin_next()
+    await store.finish(reply(id="a", conversation=first.conversation), None)
+    await relay_of(bus, store).publish_waiting()
+    assert [(event.task, event.state) for event in await recorded(bus, 2)] == [("b", "merged"), ("a", "done")]

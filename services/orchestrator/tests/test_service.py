@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from airut_common.contracts.v1 import Refused
+from airut_common.contracts.v1 import PlanStep, Refused
+from airut_common.testing.builders import email_route
 from airut_sandbox.testing.containers import base_image, podman
 
 from .site import POLICY, Site, good_files, open_site
@@ -149,6 +150,76 @@ async def test_refused_requests_are_counted_in_the_reply(site: Site) -> None:
     finally:
         site.egress.denied = 0
     assert any("3 network requests were refused" in note for note in reply.notes)
+
+
+async def test_what_waits_in_a_conversation_is_handed_over_together_and_everyone_is_answered_once(
+    site: Site,
+) -> None:
+    first = await site.ask("result('ok')")
+    conversation = first.conversation
+    busy = await site.send("say('here')\nsleep(3)\nresult('ok')", conversation=conversation)
+    await site.until_said(busy, "here")
+    one = await site.bus.put_blob(b"1", name="notes.txt", media_type="text/plain")
+    two = await site.bus.put_blob(b"2", name="notes.txt", media_type="text/plain")
+    bob = email_route(recipient="bob@example.org")
+    lead = await site.send("", conversation=conversation, text="First.", attachments=(one,))
+    await site.until(lead, "queued")
+    second = await site.send(
+        "", conversation=conversation, text="model: haiku\nAnd this.", sender="bob@example.org", route=bob,
+        attachments=(two,),
+    )  # fmt: skip
+    await site.until(second, "queued")
+    route = email_route(in_reply_to="<last@lovelace.example>")
+    program = "result(json.dumps([PROMPT, ARGV, system('cat /inbox/manifest.json')]))"
+    last = await site.send(program, conversation=conversation, route=route)
+    reply, copy = await site.reply_to(lead), await site.reply_to(second)
+    prompt, argv, inbox = json.loads(reply.text)
+    assert "3 messages came" in prompt
+    assert (
+        prompt.index("Message 1 of 3, from ada@")
+        < prompt.index("Message 2 of 3, from bob@")
+        < prompt.index("Please.")
+    )
+    assert argv[-2:] == ["--model", "haiku"]
+    assert [(file["file"], file["message"]) for file in json.loads(inbox)["files"]] == [
+        ("notes.txt", 1), ("notes (2).txt", 2),
+    ]  # fmt: skip
+    assert (reply.route, copy.route, copy.text) == (route, bob, reply.text)
+    merged = [await site.until(task, "merged") for task in (second, last)]
+    assert [event.merged_into for event in merged] == [lead, lead]
+    await site.until(lead, "done")
+    assert (site.states(second), site.states(last)) == (["queued", "merged"],) * 2
+    places = [(await site.until(task, "queued")).place for task in (lead, second, last)]
+    assert places == [1, 2, 3]
+    assert (await site.until(last, "queued")).waits_for == "turn"
+    assert [event.text.split("\n")[0] for event in site.outputs(lead)[:3]] == [
+        "First.",
+        "And this.",
+        "Please.",
+    ]
+    follow_up = await site.ask("result('ok')", conversation=conversation)
+    assert follow_up.outcome == "done"
+    assert [item.id for item in site.replies if item.conversation == conversation] == [
+        first.id, busy, lead, second, follow_up.id,
+    ]  # fmt: skip
+
+
+async def test_progress_is_told_while_the_agent_works(site: Site) -> None:
+    program = (
+        "use = lambda name, **given: emit(type='assistant', message={'content': [{'type': 'tool_use', 'id': 'u', "
+        "'name': name, 'input': given}]})\n"
+        "use('TodoWrite', todos=[{'content': 'Look\\x1b[31m around', 'status': 'in_progress', 'activeForm': 'x'}])\n"
+        "use('Bash', command='make check\\n\\x1b]0;title\\x07')\n"
+        "for _ in range(3000): use('Read', file_path='/workspace/x')\n"
+        "say('here')\nsleep(2)\nresult('ok')"
+    )
+    task = await site.send(program)
+    await site.until(task, "done")
+    told = site.progress(task)
+    assert told[0].plan == (PlanStep(text="Look around", status="in_progress"),)
+    assert 2 <= len(told) <= 8, "one in a second, whatever the agent does"
+    assert "writing" in [event.activity for event in told]
+    assert (told[-1].activity, told[-1].plan) == ("", None)
 
 
 async def test_two_conversations_have_nothing_in_common(site: Site) -> None:

@@ -8,14 +8,26 @@ from sqlalchemy import create_engine
 
 import airut_orchestrator.database.store as store_module
 from airut_common.contracts.v1 import utc_now
-from airut_common.testing.builders import reply, task_request
+from airut_common.testing.builders import email_route, reply, task_request
 from airut_orchestrator.database import connection
 from airut_orchestrator.database.connection import open_database
 from airut_orchestrator.database.store import Store
+from airut_orchestrator.together import MAX_MESSAGES
 
 
 async def conversation_of(store: Store, **request) -> str:
     return (await store.add(task_request(**request))).conversation
+
+
+def upgrade(path, revision: str) -> None:
+    """Make a database as it was."""
+    engine = create_engine(f"sqlite:///{path}")
+    config = Config()
+    config.set_main_option("script_location", "airut_orchestrator.database:migrations")
+    with engine.begin() as first:
+        config.attributes["connection"] = first
+        command.upgrade(config, revision)
+    engine.dispose()
 
 
 async def begin(store: Store):
@@ -52,9 +64,9 @@ async def test_writers_wait_for_each_other_instead_of_failing(store: Store) -> N
 
 async def test_tasks_of_a_conversation_run_one_at_a_time_in_order_others_beside_them(store: Store) -> None:
     conversation = await conversation_of(store, id="a")
+    assert (await begin(store)).id == "a"
     await store.add(task_request(id="b", conversation=conversation))
     await store.add(task_request(id="c"))
-    assert (await begin(store)).id == "a"
     assert (await begin(store)).id == "c"
     assert await store.begin_next() is None
     await store.finish(reply(id="a", conversation=conversation), None)
@@ -175,13 +187,7 @@ async def test_the_database_is_private_and_keeps_its_promises(tmp_path) -> None:
 
 async def test_a_database_of_the_first_version_is_brought_up_to_date(tmp_path) -> None:
     path = tmp_path / "db"
-    engine = create_engine(f"sqlite:///{path}")
-    config = Config()
-    config.set_main_option("script_location", "airut_orchestrator.database:migrations")
-    with engine.begin() as first:
-        config.attributes["connection"] = first
-        command.upgrade(config, "0001")
-    engine.dispose()
+    upgrade(path, "0001")
     request = task_request(id="old")
     with sqlite3.connect(path) as old:
         now = utc_now().replace(tzinfo=None).isoformat(" ")
@@ -195,3 +201,143 @@ async def test_a_database_of_the_first_version_is_brought_up_to_date(tmp_path) -
         store = Store(opened)
         await store.release_all()
         assert [task.id for task in await store.abandoned()] == ["old"]
+
+
+# -- messages that wait together ---------------------------------------------------------------------------
+
+
+def by(author: str, **values):
+    return task_request(sender=author, route=email_route(recipient=author), **values)
+
+
+async def waiting_three(store: Store) -> str:
+    """`a` is at work; `b` and `d` of Ada and `c` of Bob wait."""
+    conversation = await conversation_of(store, id="a")
+    await begin(store)
+    for name, author in (("b", "ada@x.example"), ("c", "bob@x.example"), ("d", "ada@x.example")):
+        await store.add(by(author, id=name, conversation=conversation))
+    return conversation
+
+
+async def test_what_waits_is_begun_together_and_every_author_is_answered_once(store: Store) -> None:
+    conversation = await waiting_three(store)
+    assert await store.begin_next() is None
+    await store.finish(reply(id="a", conversation=conversation), None)
+    task = await begin(store)
+    assert [request.id for request in task.requests] == ["b", "c", "d"]
+    assert [await store.state(name) for name in "bcd"] == ["preparing", "merged", "merged"]
+    assert await store.add(task.merged[0]) is None, "a second delivery changes nothing"
+    assert await store.begin_next() is None
+    await store.published("a", "done")
+    await store.finish(reply(id="b", conversation=conversation), None)
+    found = await store.unpublished()
+    assert [(item.reply.id, item.reply.route.recipient, item.answers) for item in found] == [
+        ("b", "ada@x.example", "b"), ("c", "bob@x.example", "b"),
+    ]  # fmt: skip
+    assert [request.id for request in found[0].merged] == ["c", "d"]
+    await store.published("b", "done")
+    assert not await store.forget(conversation, utc_now()), "an answer is still on its way"
+    await store.published("c", "done")
+    assert [await store.state(name) for name in "bcd"] == ["done", "merged", "merged"]
+    assert await store.unpublished() == []
+
+
+async def test_a_run_that_died_is_tried_again_with_the_same_messages_and_no_others(tmp_path) -> None:
+    async with open_database(tmp_path / "db") as engine:
+        store = Store(engine)
+        conversation = await waiting_three(store)
+        await store.finish(reply(id="a", conversation=conversation), None)
+        await begin(store)
+        await store.add(task_request(id="e", conversation=conversation))
+    async with open_database(tmp_path / "db") as engine:
+        store = Store(engine)
+        await store.release_all()
+        (found,) = await store.abandoned()
+        assert [request.id for request in found.requests] == ["b", "c", "d"]
+        await store.requeue("b")
+        again = await begin(store)
+        assert [request.id for request in again.requests] == ["b", "c", "d"]
+        await store.finish(reply(id="b", conversation=conversation), None)
+        assert [request.id for request in (await begin(store)).requests] == ["e"]
+
+
+async def test_a_run_that_was_handed_back_takes_in_what_came_since(store: Store) -> None:
+    conversation = await conversation_of(store, id="a")
+    await store.add(task_request(id="b", conversation=conversation))
+    await begin(store)
+    await store.put_back("a")
+    await store.add(task_request(id="c", conversation=conversation))
+    assert [[request.id for request in task.requests] for task in await store.waiting(task="a")] == [
+        ["a", "b"]
+    ]
+    assert [request.id for request in (await begin(store)).requests] == ["a", "b", "c"]
+
+
+async def test_a_run_that_is_stopped_while_it_waits_answers_all_its_messages(store: Store) -> None:
+    conversation = await conversation_of(store, id="a")
+    await store.add(by("bob@x.example", id="b", conversation=conversation))
+    await begin(store)
+    await store.put_back("a")
+    assert not await store.finish_waiting(reply(id="b"), "stopped"), "it is a part of another"
+    assert await store.finish_waiting(reply(id="a", conversation=conversation), "stopped")
+    assert [item.reply.id for item in await store.unpublished()] == ["a", "b"]
+    assert await store.begin_next() is None
+
+
+async def test_no_more_than_the_limit_go_together_and_the_rest_follows(store: Store) -> None:
+    conversation = await conversation_of(store, id="m0")
+    for number in range(1, MAX_MESSAGES + 3):
+        await store.add(task_request(id=f"m{number}", conversation=conversation))
+    first = await begin(store)
+    assert len(first.requests) == MAX_MESSAGES
+    await store.finish(reply(id="m0", conversation=conversation), None)
+    assert [request.id for request in (await begin(store)).requests] == ["m20", "m21", "m22"]
+
+
+async def test_conversations_are_not_mixed(store: Store) -> None:
+    one = await conversation_of(store, id="a")
+    two = await conversation_of(store, id="b")
+    await store.add(task_request(id="c", conversation=two))
+    await store.add(task_request(id="d", conversation=one))
+    found = [[request.id for request in (await begin(store)).requests] for _ in range(2)]
+    assert found == [["a", "d"], ["b", "c"]]
+
+
+async def test_a_message_is_told_its_place(store: Store) -> None:
+    first = await store.add(task_request(id="a"))
+    assert (first.place, first.waits_for_turn) == (1, False)
+    await begin(store)
+    second = await store.add(task_request(id="b", conversation=first.conversation))
+    third = await store.add(task_request(id="c", conversation=first.conversation))
+    other = await store.add(task_request(id="d"))
+    assert [(task.place, task.waits_for_turn) for task in (second, third, other)] == [
+        (1, True), (2, True), (1, False),
+    ]  # fmt: skip
+    again = await store.add(task_request(id="b", conversation=first.conversation))
+    assert again.place == 1
+
+
+async def test_a_database_of_before_messages_were_merged_is_brought_up_to_date(tmp_path) -> None:
+    path = tmp_path / "db"
+    upgrade(path, "0002")
+    now = utc_now().replace(tzinfo=None).isoformat(" ")
+    requests = [task_request(id=name, conversation="c") for name in ("ran", "one", "two")]
+    answered = reply(id="ran", conversation="c")
+    with sqlite3.connect(path) as old:
+        old.execute("INSERT INTO conversations VALUES ('c', 'demo', 's', ?, ?, 'local')", (now, now))
+        for number, (request, state) in enumerate(
+            zip(requests, ("replying", "queued", "queued"), strict=True)
+        ):
+            old.execute(
+                "INSERT INTO tasks VALUES (?, ?, 'c', 'demo', ?, 0, ?, NULL, ?, NULL, NULL, NULL, NULL)",
+                (number, request.id, state, request.model_dump_json(), now),
+            )
+        old.execute(
+            "INSERT INTO replies VALUES ('ran', ?, NULL)", (answered.model_dump_json(exclude={"link"}),)
+        )
+    old.close()
+    async with open_database(path) as opened:
+        store = Store(opened)
+        assert [(item.reply, item.answers) for item in await store.unpublished()] == [(answered, "ran")]
+        task = await begin(store)
+        assert (task.agent_session, [request.id for request in task.requests]) == ("s", ["one", "two"])

@@ -6,7 +6,9 @@ from airut_orchestrator.transcript import ANSWER_BYTES, LEFT_OUT, MAX_EVENT_BYTE
 
 
 def transcript(events: list[AgentOutput]) -> Transcript:
-    return Transcript(ClaudeCode(), events.append, repo="demo", task="t", conversation="c")
+    return Transcript(
+        ClaudeCode(), events.append, said=lambda _: None, repo="demo", task="t", conversation="c"
+    )
 
 
 def line(**message) -> bytes:

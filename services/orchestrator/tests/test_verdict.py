@@ -13,7 +13,9 @@ def ended(code: int = 0, *, timed_out=False, oom_killed=False, stderr=b"") -> Ex
 
 
 def said(*lines: bytes) -> Transcript:
-    found = Transcript(ClaudeCode(), lambda _: None, repo="r", task="t", conversation="c")
+    found = Transcript(
+        ClaudeCode(), lambda _: None, said=lambda _: None, repo="r", task="t", conversation="c"
+    )
     for line in lines:
         found.take(line)
     return found

@@ -71,17 +71,21 @@ class InboxFile:
     name: str
     data: bytes
     media_type: str = "application/octet-stream"
+    message: int = 1
+    """Which of the messages that are handed over together brought it, from 1."""
 
 
 @dataclass(frozen=True)
 class InboxEntry:
-    """One line of `manifest.json`: the file's name in the folder and what the sender called it."""
+    """One line of `manifest.json`: the file's name in the folder, what the sender called it, and which message brought
+    it."""
 
     file: str
     name: str
     media_type: str
     size_bytes: int
     sha256: str
+    message: int
 
 
 def collect_outbox(folder: Path, limits: OutboxLimits) -> Collected:
@@ -195,6 +199,7 @@ def _write_all(folder: int, files: Iterable[InboxFile]) -> Iterator[InboxEntry]:
             media_type=names.shown(file.media_type),
             size_bytes=len(file.data),
             sha256=hashlib.sha256(file.data).hexdigest(),
+            message=file.message,
         )
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel
 
-from airut_common.contracts.v1 import AgentOutput, EgressEvent, Usage
+from airut_common.contracts.v1 import AgentOutput, EgressEvent, PlanStep, Usage
 from airut_dashboard.model import ReadModel, TaskView
 
 
@@ -21,6 +21,12 @@ class TaskSummary(BaseModel):
     sender: str
     subject: str
     reason: str | None
+    place: int | None
+    waits_for: str | None
+    merged_into: str | None
+    merged: list[str]
+    activity: str
+    plan: tuple[PlanStep, ...]
     created_at: datetime
     updated_at: datetime
     usage: Usage | None

@@ -9,7 +9,9 @@ from datetime import datetime
 from airut_common.contracts.v1 import (
     FINAL_STATES,
     AgentOutput,
+    AgentProgress,
     EgressEvent,
+    PlanStep,
     ServiceEvent,
     TaskStateChanged,
     Usage,
@@ -19,7 +21,7 @@ MAX_TASKS = 500
 MAX_CHANGES_PER_TASK = 4000
 MAX_SERVICE_EVENTS = 100
 
-Entry = TaskStateChanged | AgentOutput | EgressEvent
+Entry = TaskStateChanged | AgentOutput | AgentProgress | EgressEvent
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,18 @@ class TaskView:
     sender: str = ""
     subject: str = ""
     reason: str | None = None
+    place: int | None = None
+    """While it waits: 1 is next of its conversation."""
+    waits_for: str | None = None
+    """While it waits: `turn` or `slot`."""
+    merged_into: str | None = None
+    """The task that works on this message, when it was handed over together with an earlier one."""
+    merged: list[str] = field(default_factory=list)
+    """The messages that were merged into this task."""
+    progress: Change | None = None
+    """What the agent said last of what it does."""
+    plan: tuple[PlanStep, ...] = ()
+    plan_left_out: int = 0
     usage: Usage | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
     requests: int = 0
@@ -65,6 +79,12 @@ class TaskView:
     def is_final(self) -> bool:
         """Whether nothing more will happen."""
         return self.state in FINAL_STATES
+
+    @property
+    def activity(self) -> str:
+        """What the agent does now; empty when that is not known, or past."""
+        entry = self.progress.entry if self.progress is not None and self.state == "running" else None
+        return entry.activity if isinstance(entry, AgentProgress) else ""
 
     @property
     def outputs(self) -> list[Change]:
@@ -113,12 +133,19 @@ class ReadModel:
         match entry:
             case TaskStateChanged():
                 _apply_state(view, entry)
+                self._note_merged(entry)
             case EgressEvent():
                 start = _apply_network(view, sequence, entry)
             case AgentOutput():
                 view.conversation = entry.conversation
+            case AgentProgress():
+                view.conversation = entry.conversation
         change = Change(sequence, view.id, entry, start)
-        view.changes.append(change)
+        if isinstance(entry, AgentProgress):
+            # Only the latest is worth anything: it takes the place of the one before.
+            _apply_progress(view, change, entry)
+        else:
+            view.changes.append(change)
         view.updated_at = max(view.updated_at, entry.at)
         self.sequence = sequence
         return change
@@ -137,6 +164,11 @@ class ReadModel:
             self._forget_oldest()
         return view
 
+    def _note_merged(self, event: TaskStateChanged) -> None:
+        into = self._tasks.get(event.merged_into or "")
+        if into is not None and event.task not in into.merged:
+            into.merged.append(event.task)
+
     def _forget_oldest(self) -> None:
         for task_id in _surplus(self._tasks.values(), len(self._tasks) - self._max_tasks):
             del self._tasks[task_id]
@@ -154,6 +186,8 @@ def _apply_state(view: TaskView, event: TaskStateChanged) -> None:
     if view.is_final and event.state not in FINAL_STATES:
         return  # a late event of an earlier try does not bring a finished task back
     view.state = event.state
+    view.place, view.waits_for = event.place, event.waits_for
+    view.merged_into = event.merged_into
     view.conversation = event.conversation or view.conversation
     view.channel = event.channel or view.channel
     view.sender = event.sender or view.sender
@@ -161,6 +195,12 @@ def _apply_state(view: TaskView, event: TaskStateChanged) -> None:
     view.reason = event.reason
     view.usage = event.usage or view.usage
     view.timings_ms |= event.timings_ms
+
+
+def _apply_progress(view: TaskView, change: Change, event: AgentProgress) -> None:
+    view.progress = change
+    if event.plan is not None:
+        view.plan, view.plan_left_out = event.plan, event.plan_left_out
 
 
 def _apply_network(view: TaskView, sequence: int, event: EgressEvent) -> int | None:

@@ -97,6 +97,10 @@ class Renderer:
         """The head of a task's page: state, cost, duration."""
         return self._fragment("task_header", task=task)
 
+    def progress(self, task: TaskView) -> str:
+        """What the agent does now, and its plan."""
+        return self._fragment("progress", task=task)
+
     def output(self, change: Change) -> str:
         """One thing the agent said or did."""
         return self._fragment("output", change=change)

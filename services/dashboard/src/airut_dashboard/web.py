@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from airut_common.contracts.v1 import AgentOutput, EgressEvent, TaskStateChanged
+from airut_common.contracts.v1 import AgentOutput, AgentProgress, EgressEvent, TaskStateChanged
 from airut_dashboard.api import api_router
 from airut_dashboard.feed import Feed, Subscription, TooManyPages
 from airut_dashboard.model import Change, ReadModel, TaskView
@@ -72,7 +72,10 @@ def _subscribe(feed: Feed, pages: ExitStack, task: str | None) -> Subscription:
 
 
 def _missed(view: TaskView, known: int) -> list[Change]:
-    return [change for change in view.changes if change.sequence > known]
+    changes = [*view.changes, *([view.progress] if view.progress is not None else [])]
+    return sorted(
+        (change for change in changes if change.sequence > known), key=lambda change: change.sequence
+    )
 
 
 def _stream(pages: ExitStack, events: AsyncIterator[ServerSentEvent]) -> EventSourceResponse:
@@ -92,7 +95,7 @@ async def _list_events(
         yield ServerSentEvent(render.task_row(view), event="row")
     while (change := await page.queue.get()) is not None:
         changed = model.task(change.task)
-        if changed is not None and not isinstance(change.entry, AgentOutput):
+        if changed is not None and not isinstance(change.entry, AgentOutput | AgentProgress):
             yield ServerSentEvent(render.task_row(changed), event="row")
 
 
@@ -117,9 +120,11 @@ def _change_events(model: ReadModel, render: Renderer, change: Change) -> list[S
             return [ServerSentEvent(render.output(change), event="output", id=identifier)]
         case EgressEvent():
             events = [ServerSentEvent(render.network_row(change), event="network", id=identifier)]
-        case TaskStateChanged():
+        case TaskStateChanged() | AgentProgress():
             events = []
     view = model.task(change.task)
-    if view is not None:
+    if view is not None and not isinstance(change.entry, AgentProgress):
         events.append(ServerSentEvent(render.task_header(view), event="header", id=identifier))
+    if view is not None and not isinstance(change.entry, EgressEvent):
+        events.append(ServerSentEvent(render.progress(view), event="progress", id=identifier))
     return events

@@ -142,6 +142,7 @@ def _render(reply: Reply, notes: Sequence[str]) -> tuple[str, str]:
         "text": text,
         "notes": [" ".join(clean_text(note).split()) for note in notes],
         "summary": f"Airut · {reply.repo}{_usage(reply.usage)}",
+        "link": _link(reply.link),
         "hint": f"Answer this mail to continue, or put {subject_tag(reply.conversation)} in the subject of a new one.",
     }
     plain = _templates.get_template("reply.txt").render(values)
@@ -149,15 +150,30 @@ def _render(reply: Reply, notes: Sequence[str]) -> tuple[str, str]:
 
 
 def _usage(usage: Usage | None) -> str:
-    """`· 1 min 5 s · 7 turns · $0.12`, as far as known."""
+    """`· 1 min 5 s · 7 turns · 18.2k tokens in, 950 out · $0.12`, as far as known."""
     if usage is None:
         return ""
     parts = [duration(usage.duration_seconds)]
     if usage.turns is not None:
         parts.append(f"{usage.turns} turn{'' if usage.turns == 1 else 's'}")
+    if usage.input_tokens is not None and usage.output_tokens is not None:
+        parts.append(f"{count(usage.input_tokens)} tokens in, {count(usage.output_tokens)} out")
     if usage.cost_usd is not None:
         parts.append(f"${usage.cost_usd:.2f}")
     return "".join(f" · {part}" for part in parts)
+
+
+def count(number: int) -> str:
+    """`950`, `18.2k`, `1.3M`."""
+    for size, letter in ((1_000_000, "M"), (1_000, "k")):
+        if number >= size:
+            return f"{number / size:.1f}{letter}"
+    return str(number)
+
+
+def _link(link: str | None) -> str | None:
+    # It becomes an `href`: nothing but the web.
+    return link if link is not None and link.startswith(("https://", "http://")) else None
 
 
 def duration(seconds: float) -> str:

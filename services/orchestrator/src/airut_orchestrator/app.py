@@ -21,6 +21,7 @@ from airut_orchestrator.events import TaskEvents
 from airut_orchestrator.instance import only_instance
 from airut_orchestrator.prepare import Preparer
 from airut_orchestrator.relay import ReplyRelay
+from airut_orchestrator.replies import task_page
 from airut_orchestrator.reserve import Reserve
 from airut_orchestrator.retention import Retention
 from airut_orchestrator.runner import Runner, Settings
@@ -61,7 +62,13 @@ async def run(service: Service) -> None:
         reserve=reserve,
     )
     preparer.clean()
-    relay = ReplyRelay(bus, store, events, disk_full=reserve.give_up)
+    relay = ReplyRelay(
+        bus,
+        store,
+        events,
+        page=lambda task: task_page(config.server.dashboard.public_url, task),
+        disk_full=reserve.give_up,
+    )
     dispatcher = Dispatcher(
         store=store,
         runner=Runner(preparer=preparer, sessions=sessions, store=store, events=events, agent=ClaudeCode()),
@@ -87,7 +94,12 @@ async def run(service: Service) -> None:
     service.spawn("leases", dispatcher.keep_leases())
     service.spawn("configuration", _wake_on_change(config, dispatcher))
     claim = Claim(
-        store, events, claimed=dispatcher.wake, wish=dispatcher.take_wish, disk_full=reserve.give_up
+        store,
+        events,
+        claimed=dispatcher.wake,
+        has_room=dispatcher.has_room,
+        wish=dispatcher.take_wish,
+        disk_full=reserve.give_up,
     )
     claiming = service.spawn(
         "claim", bus.consume(ORCHESTRATOR_TASKS, TaskRequest, claim, concurrency=CLAIM_CONCURRENCY)

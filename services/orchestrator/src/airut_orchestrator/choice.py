@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final, get_args
 
 from airut_common.config.models import AgentConfig, Effort
+from airut_common.contracts.v1 import TaskRequest
 from airut_orchestrator.database.store import QueuedTask
 from airut_orchestrator.failures import TaskFailure
 
@@ -22,22 +23,26 @@ class Choice:
 
 
 def choose(task: QueuedTask, config: AgentConfig) -> tuple[QueuedTask, Choice]:
-    """The task without its hints, and what they come to. Hints are the first lines of a message, such as
-    `model: opus` or `effort: high`; the channel may have one for the model, too. The message's own word comes first.
+    """The task without its hints, and what they come to. Hints are the first lines of a message, such as `model: opus`
+    or `effort: high`; the channel may have one for the model, too. The message's own word comes first, and of several
+    messages the last that says something.
 
     Raises:
         TaskFailure: something is asked for that this repository does not allow.
     """
-    request = task.request
-    hints, text = read_hints(request.text)
-    model = hints.get("model") or request.model
+    requests: list[TaskRequest] = []
+    model = effort = None
+    for request in task.requests:
+        hints, text = read_hints(request.text)
+        model = hints.get("model") or request.model or model
+        effort = hints.get("effort") or effort
+        requests.append(request.model_copy(update={"text": text}))
     if model is not None and config.models is not None and model not in {*config.models, config.model}:
         raise _refused("model", model, config.models)
-    effort = hints.get("effort")
     if effort is not None and effort.lower() not in EFFORTS:
         raise _refused("effort", effort, EFFORTS)
     choice = Choice(model or config.model, effort.lower() if effort else config.effort)
-    return replace(task, request=request.model_copy(update={"text": text})), choice
+    return replace(task, request=requests[0], merged=tuple(requests[1:])), choice
 
 
 def read_hints(text: str) -> tuple[dict[str, str], str]:

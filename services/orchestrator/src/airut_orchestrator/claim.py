@@ -11,7 +11,7 @@ from airut_common.contracts.v1 import TaskRequest
 from airut_orchestrator.database.store import QueuedTask, Store
 from airut_orchestrator.events import TaskEvents
 from airut_orchestrator.reserve import is_disk_full
-from airut_orchestrator.stopping import asks_to_stop
+from airut_orchestrator.wishes import asks_to_stop
 
 AGAIN = timedelta(seconds=2)
 
@@ -27,14 +27,17 @@ class Claim:
         events: TaskEvents,
         *,
         claimed: Callable[[], None],
+        has_room: Callable[[], bool],
         wish: Callable[[QueuedTask], Awaitable[None]],
         disk_full: Callable[[], None],
     ) -> None:
-        """`claimed` is told that there may be something to start; `wish` gets a message that asks to stop its
-        conversation; `disk_full` makes some room, so that the task can be taken in and refused with a reply."""
+        """`claimed` is told that there may be something to start; `has_room` says whether it could begin now; `wish`
+        gets a message that asks to stop its conversation; `disk_full` makes some room, so that the task can be taken
+        in and refused with a reply."""
         self._store = store
         self._events = events
         self._claimed = claimed
+        self._has_room = has_room
         self._wish = wish
         self._disk_full = disk_full
 
@@ -59,6 +62,6 @@ class Claim:
         log.info("task_claimed", task=task.id, repo=request.repo, conversation=task.conversation)
         # Told before the dispatcher can say anything of it. A second delivery tells it again: the first process
         # may have died before anybody heard of the task.
-        self._events.entered(task, "queued")
+        self._events.claimed(task, has_room=self._has_room())
         self._claimed()
         await self._events.flush()

@@ -14,8 +14,9 @@ from airut_orchestrator.events import TaskEvents
 from airut_orchestrator.replies import build_reply
 from airut_orchestrator.reserve import is_disk_full
 from airut_orchestrator.runner import Finished, Settings
-from airut_orchestrator.stopping import answer_to_wish, asks_to_stop, never_begun
+from airut_orchestrator.stopping import answer_to_wish, never_begun
 from airut_orchestrator.verdict import Result
+from airut_orchestrator.wishes import asks_to_stop
 from airut_orchestrator.work import Work
 
 MAX_ATTEMPTS = 3
@@ -73,6 +74,10 @@ class Dispatcher:
         """There may be something to start."""
         self._wake.set()
 
+    def has_room(self) -> bool:
+        """Whether another task could begin now."""
+        return len(self._running) < self._max_concurrent()
+
     async def recover(self) -> None:
         """At start, when no other orchestrator of this host lives: take up what the last one left."""
         await self._store.release_all()
@@ -106,7 +111,7 @@ class Dispatcher:
 
     async def _start_what_fits(self) -> float | None:
         """Start what may start now; the seconds after which to look again when the database did not answer."""
-        while len(self._running) < self._max_concurrent():
+        while self.has_room():
             try:
                 task = await self._store.begin_next()
             except SQLAlchemyError as error:
@@ -114,6 +119,7 @@ class Dispatcher:
                 return RETRY_SECONDS
             if task is None:
                 return None
+            self._events.merged(task)
             work = self._running[task.id] = Work(task.conversation)
             work.task = asyncio.get_running_loop().create_task(
                 self._see_through(task, work), name=f"task-{task.id[:8]}"
@@ -140,8 +146,12 @@ class Dispatcher:
         return finished
 
     async def stop_task(self, task: str, by: str) -> bool:
-        """Stop a task of this host, whether it runs or waits; False when there is nothing to stop."""
+        """Stop a task of this host, whether it runs or waits, or the one that it was merged into; False when there is
+        nothing to stop."""
         work = self._running.get(task)
+        if work is None:
+            task = await self._store.carrier(task)
+            work = self._running.get(task)
         if work is not None:
             return work.stop(by)
         return await self._stop_waiting(await self._store.waiting(task=task), by) > 0

@@ -13,6 +13,7 @@ from airut_orchestrator.agents import Agent
 from airut_orchestrator.database.store import QueuedTask, Store
 from airut_orchestrator.events import TaskEvents
 from airut_orchestrator.prepare import Stopwatch
+from airut_orchestrator.progress import Progress
 from airut_orchestrator.sessions import Session
 from airut_orchestrator.transcript import Transcript
 from airut_sandbox.container import Exit, Sandbox, SandboxSpec, open_sandbox
@@ -34,16 +35,17 @@ class Execution:
     begun: bool = False
     """The agent's process was started."""
     transcript: Transcript = field(init=False)
+    _progress: Progress = field(init=False)
     _saving: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.transcript = Transcript(
-            self.agent,
-            self.events.publish,
-            repo=self.task.request.repo,
-            task=self.task.id,
-            conversation=self.task.conversation,
-        )
+        ids = {
+            "repo": self.task.request.repo,
+            "task": self.task.id,
+            "conversation": self.task.conversation,
+        }
+        self._progress = Progress(self.agent.progress(), self.events.publish, **ids)
+        self.transcript = Transcript(self.agent, self.events.publish, said=self._progress.take, **ids)
 
     async def run(
         self, podman: Podman, spec: SandboxSpec, sandbox_id: str, *, session: Session, prompt: bytes
@@ -76,11 +78,13 @@ class Execution:
             self.begun = True
             self.watch.timings_ms |= {"start": _milliseconds_since(starting)} | self._since_accepted()
             self.events.entered(self.task, "running", sandbox=sandbox_id, timings=self.watch.timings_ms)
-            self.transcript.prompt(self.task.request.text)
+            for request in self.task.requests:
+                self.transcript.prompt(request.text)
 
         try:
             return await sandbox.run(prompt, self._take, spec.limits.timeout_seconds, on_started=started)
         finally:
+            self._progress.end()
             await asyncio.gather(*self._saving)
 
     async def _take(self, line: bytes) -> None:

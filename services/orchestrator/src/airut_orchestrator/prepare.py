@@ -3,14 +3,14 @@
 import asyncio
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from airut_common.bus import Bus
 from airut_common.config.models import RepoConfig, ServerConfig
-from airut_common.contracts.v1 import BlobRef
+from airut_common.contracts.v1 import BlobRef, TaskRequest
 from airut_common.secrets import Secret
 from airut_orchestrator.failures import TaskFailure, disk_full, misconfigured, missing
 from airut_orchestrator.folders import ConversationFolders
@@ -21,7 +21,7 @@ from airut_orchestrator.reserve import Reserve
 from airut_sandbox.agent_binary import ensure_agent
 from airut_sandbox.image import Overlay, git_config
 from airut_sandbox.mirror import Head, Mirror
-from airut_sandbox.outbox import InboxFile, fill_inbox
+from airut_sandbox.outbox import InboxEntry, InboxFile, fill_inbox
 from airut_sandbox.podman import Podman
 from airut_sandbox.workspace import create_workspace
 
@@ -181,18 +181,21 @@ class Preparer:
             return await ensure_agent(self._cache / "agents", version)
 
     async def inbox(
-        self, folders: ConversationFolders, attachments: tuple[BlobRef, ...], watch: Stopwatch
-    ) -> tuple[str, ...]:
-        """Attachments from the object store into `/inbox`; their names there.
+        self, folders: ConversationFolders, requests: Sequence[TaskRequest], watch: Stopwatch
+    ) -> tuple[InboxEntry, ...]:
+        """Attachments of all messages from the object store into `/inbox`; what lies there.
 
         Raises:
             TaskFailure: one of them is gone.
             BusUnavailable: the object store does not answer.
         """
         with watch.stage("inbox"):
-            files = [InboxFile(ref.name, await self._blob(ref), ref.media_type) for ref in attachments]
-            entries = await asyncio.to_thread(fill_inbox, folders.inbox, files)
-            return tuple(entry.file for entry in entries)
+            files = [
+                InboxFile(ref.name, await self._blob(ref), ref.media_type, number)
+                for number, request in enumerate(requests, 1)
+                for ref in request.attachments
+            ]
+            return await asyncio.to_thread(fill_inbox, folders.inbox, files)
 
     async def _blob(self, ref: BlobRef) -> bytes:
         try:

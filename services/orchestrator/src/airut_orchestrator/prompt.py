@@ -1,11 +1,14 @@
 """What the agent is told before the message itself. Pure; see docs/conversations.md."""
 
-from collections.abc import Sequence
+import secrets
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from string import Template
 from typing import Final, Self
 
 from airut_common.contracts.v1 import TaskRequest
+from airut_sandbox.outbox import InboxEntry
 
 PREAMBLE_FILE: Final = ".airut/preamble.md"
 MAX_PREAMBLE_BYTES: Final = 32 * 1024
@@ -52,28 +55,60 @@ class Preamble:
                 )
         return cls(Template(text))
 
-    def fill_in(self, request: TaskRequest) -> str:
-        """The text for a message."""
-        return self.template.substitute(sender=request.sender, channel=_CHANNELS[request.channel]).strip()
+    def fill_in(self, requests: Sequence[TaskRequest]) -> str:
+        """The text for one message, or several."""
+        senders = dict.fromkeys(request.sender for request in requests)
+        channels = dict.fromkeys(_CHANNELS[request.channel] for request in requests)
+        return self.template.substitute(sender=", ".join(senders), channel=" and ".join(channels)).strip()
 
 
 BUILT_IN: Final = Preamble(Template(_BUILT_IN))
 
 
 def build_prompt(
-    request: TaskRequest, preamble: Preamble, *, inbox: Sequence[str], interrupted: bool, began_anew: bool
+    requests: Sequence[TaskRequest],
+    preamble: Preamble,
+    *,
+    inbox: Sequence[InboxEntry],
+    interrupted: bool,
+    began_anew: bool,
 ) -> bytes:
-    """The whole prompt, UTF-8. `inbox` names the files in /inbox; `interrupted` says that this is another try;
-    `began_anew` that the thread's earlier conversation is not known here any more."""
-    lines = [preamble.fill_in(request)]
+    """The whole prompt for one message, or several in order; UTF-8. `inbox` tells the files in /inbox; `interrupted`
+    says that this is another try; `began_anew` that the thread's earlier conversation is not known here any more."""
+    lines = [preamble.fill_in(requests)]
     if inbox:
-        lines.append(f"- /inbox holds the attachments: {', '.join(inbox)}.")
+        lines.append(f"- /inbox holds the attachments: {', '.join(entry.file for entry in inbox)}.")
     if interrupted:
         lines.append(
             "- You were interrupted while you worked on this message. Look at what is done already, then finish it."
         )
     if began_anew:
         lines.append("- The earlier messages of this thread are not known here any more.")
-    lines += ["", f"Subject: {request.subject}" if request.subject else "", "", request.text]
+    if len(requests) == 1:
+        lines += ["", *_subject(requests[0]), "", requests[0].text]
+    else:
+        lines += _several(requests, inbox)
     # A lone surrogate from a broken mail must not stop the task.
     return "\n".join(lines).encode("utf-8", "replace")
+
+
+def _several(requests: Sequence[TaskRequest], inbox: Sequence[InboxEntry]) -> Iterator[str]:
+    # A mark that nobody could know who wrote one of them: what looks like a heading in a message is its own text.
+    mark = secrets.token_hex(4)
+    yield (
+        f"- {len(requests)} messages came while you could not work on them, each under a line that begins with "
+        f"`[{mark}]`. Read all of them first: a later one may change an earlier one. Your one answer is for all."
+    )
+    for number, request in enumerate(requests, 1):
+        files = [entry.file for entry in inbox if entry.message == number]
+        brought = f", with {', '.join(files)}" if files else ""
+        at = request.received_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        yield ""
+        yield f"[{mark}] Message {number} of {len(requests)}, from {request.sender}, {at}{brought}"
+        yield from _subject(request)
+        yield ""
+        yield request.text
+
+
+def _subject(request: TaskRequest) -> Sequence[str]:
+    return [f"Subject: {request.subject}"] if request.subject else []

@@ -22,11 +22,21 @@ log = structlog.get_logger()
 class ReplyRelay:
     """Publishes finished replies, the oldest task's first."""
 
-    def __init__(self, bus: Bus, store: Store, events: TaskEvents, *, disk_full: Callable[[], None]) -> None:
-        """`disk_full` makes some room, so that what was published can be marked."""
+    def __init__(
+        self,
+        bus: Bus,
+        store: Store,
+        events: TaskEvents,
+        *,
+        page: Callable[[str], str | None],
+        disk_full: Callable[[], None],
+    ) -> None:
+        """`page` gives the address of a task's page, if there is one; `disk_full` makes some room, so that what was
+        published can be marked."""
         self._bus = bus
         self._store = store
         self._events = events
+        self._page = page
         self._disk_full = disk_full
         self._wake = asyncio.Event()
         self._wake.set()
@@ -63,9 +73,11 @@ class ReplyRelay:
         """
         for outgoing in await self._store.unpublished():
             state = final_state(outgoing.reply)
-            await self._publish(outgoing.reply)
-            # Before the mark: a death in between repeats both, a death after it would lose the event.
-            await self._events.finished(outgoing.reply, state, outgoing.reason)
+            await self._publish(outgoing.reply.model_copy(update={"link": self._page(outgoing.answers)}))
+            # Before the mark: a death in between repeats both, a death after it would lose the event. A message that
+            # was merged has its last event already, or gets it with that of the task that it was merged into.
+            if outgoing.answers == outgoing.reply.id:
+                await self._events.finished(outgoing.reply, state, outgoing.reason, outgoing.merged)
             await self._store.published(outgoing.reply.id, state)
             log.info("reply_published", task=outgoing.reply.id, outcome=outgoing.reply.outcome)
 

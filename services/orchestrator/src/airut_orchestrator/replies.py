@@ -37,6 +37,11 @@ def build_reply(task: QueuedTask, result: Result, duration_seconds: float) -> Re
     )
 
 
+def task_page(public_url: str | None, task: str) -> str | None:
+    """The dashboard's page of a task; None when the dashboard has no public URL."""
+    return f"{public_url.rstrip('/')}/tasks/{task}" if public_url else None
+
+
 def shortened(reply: Reply) -> Reply:
     """A reply that fits wherever its request did."""
     route = reply.route.model_copy(update={"references": reply.route.references[-SHORT_REFERENCES:]})

@@ -30,6 +30,7 @@ from airut_orchestrator.stopping import stopped_at_work
 from airut_orchestrator.verdict import Result, judge
 from airut_orchestrator.work import Work
 from airut_sandbox.container import Mount, SandboxSpec
+from airut_sandbox.outbox import InboxEntry
 from airut_sandbox.overlay import CA_PATH, CA_VARIABLES
 from airut_sandbox.steering import snapshot_steering
 
@@ -83,7 +84,7 @@ class _Ahead:
     preamble: Preamble
     folders: ConversationFolders
     workspace: asyncio.Task[None]
-    inbox: asyncio.Task[tuple[str, ...]]
+    inbox: asyncio.Task[tuple[InboxEntry, ...]]
     program: asyncio.Task[Path]
     image: Expected | None
 
@@ -153,7 +154,7 @@ class Runner:
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
             program = await enter(beside(prepare.agent(repo.agent.version, watch)))
-            inbox = await enter(beside(prepare.inbox(folders, task.request.attachments, watch)))
+            inbox = await enter(beside(prepare.inbox(folders, task.requests, watch)))
             image = await enter(prepare.images.expecting(task.request.repo))
             source = await prepare.fetch(task.request.repo, repo, server, settings.token, watch)
             workspace = await enter(beside(prepare.workspace(source, folders, watch)))
@@ -214,10 +215,10 @@ class Runner:
         return result
 
     def _prompt(
-        self, task: QueuedTask, preamble: Preamble, inbox: tuple[str, ...], resume: str | None
+        self, task: QueuedTask, preamble: Preamble, inbox: tuple[InboxEntry, ...], resume: str | None
     ) -> bytes:
         return build_prompt(
-            task.request,
+            task.requests,
             preamble,
             inbox=inbox,
             interrupted=task.attempts > 1,

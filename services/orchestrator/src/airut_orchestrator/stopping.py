@@ -1,25 +1,11 @@
-"""A person's wish to stop: how a message says it, and what is answered. Pure."""
+"""What is answered when a person stops something. Pure."""
 
-from airut_common.contracts.v1 import Reply, TaskRequest
+from airut_common.contracts.v1 import Reply
 from airut_orchestrator.database.store import QueuedTask
 from airut_orchestrator.replies import build_reply
 from airut_orchestrator.verdict import Result
 
 _GO_ON = "Reply to go on."
-
-
-def asks_to_stop(request: TaskRequest) -> bool:
-    """Whether a message says "stop" and nothing else. What mail programs add is not counted: a signature, a quotation,
-    and the note that one was left out."""
-    if request.conversation is None or request.attachments:
-        return False
-    said: list[str] = []
-    for line in request.text.splitlines():
-        text = line.strip()
-        if text == "--" or text.startswith(("[", ">")):
-            break
-        said.append(text)
-    return " ".join(said).strip(" .!").casefold() == "stop"
 
 
 def answer_to_wish(task: QueuedTask, stopped: int) -> Reply:

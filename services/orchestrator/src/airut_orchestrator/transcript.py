@@ -20,9 +20,20 @@ Emit = Callable[[AgentOutput], None]
 class Transcript:
     """Reads an agent's lines."""
 
-    def __init__(self, agent: Agent, emit: Emit, *, repo: str, task: str, conversation: str) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        emit: Emit,
+        *,
+        repo: str,
+        task: str,
+        conversation: str,
+        said: Callable[[Said], None],
+    ) -> None:
+        """`said` is told each thing as well, whatever is left out of the events."""
         self._agent = agent
         self._emit = emit
+        self._said = said
         self._ids = {"repo": repo, "task": task, "conversation": conversation}
         self._seq = 0
         self._bytes = 0
@@ -44,7 +55,7 @@ class Transcript:
         return text + "\n\n(The answer was longer and has been cut here.)" if cut else text
 
     def prompt(self, text: str) -> None:
-        """The message that the agent was given is the first event."""
+        """A message that the agent was given; these are the first events."""
         self._publish("prompt", Said("text", text))
 
     def take(self, line: bytes) -> None:
@@ -58,6 +69,7 @@ class Transcript:
             if said.type == "text" and said.text.strip():
                 self._last_text = said.text
             self._publish(said.type, said)
+            self._said(said)
         self.session = found.session or self.session
         self.session_lost = self.session_lost or found.session_lost
         if found.result is not None:

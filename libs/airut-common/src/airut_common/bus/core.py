@@ -55,9 +55,10 @@ class Bus:
         headers = {MESSAGE_ID: msg_id} if msg_id is not None else {}
         await self._store(subject, message.encode(), headers, timeout_seconds)
 
-    def publish_soon(self, subject: str, message: Message) -> bool:
-        """Store a message in the background, in order; never blocks. False: the buffer was full, it is lost."""
-        return self.publish_soon_encoded(subject, message.encode())
+    def publish_soon(self, subject: str, message: Message, *, msg_id: str | None = None) -> bool:
+        """Store a message in the background, in order; never blocks. False: the buffer was full, it is lost. The same
+        `msg_id` is stored once."""
+        return self._soon.put(subject, message.encode(), msg_id)
 
     def publish_soon_encoded(self, subject: str, data: bytes) -> bool:
         """As `publish_soon`, for a message that another process has encoded."""

@@ -31,14 +31,14 @@ class SoonBuffer:
         self._idle.set()
         self.dropped = 0
 
-    def put(self, subject: str, data: bytes) -> bool:
-        """Take a message in without waiting; False when it was dropped."""
+    def put(self, subject: str, data: bytes, msg_id: str | None = None) -> bool:
+        """Take a message in without waiting; False when it was dropped. None makes a `msg_id`."""
         if len(self._waiting) >= CAPACITY or self._bytes + len(data) > MAX_BYTES:
             if not self.dropped:
                 log.warning("events_dropped", reason="the bus is away or slow, and the buffer is full")
             self.dropped += 1
             return False
-        self._waiting.append((subject, data, uuid.uuid4().hex))
+        self._waiting.append((subject, data, msg_id or uuid.uuid4().hex))
         self._bytes += len(data)
         self._idle.clear()
         if self._task is None:

@@ -36,6 +36,9 @@ const handlers = {
   header(html) {
     document.getElementById("header").replaceChildren(parse(html));
   },
+  progress(html) {
+    document.getElementById("progress").replaceChildren(parse(html));
+  },
   output(html) {
     const follow = nearEnd(page);
     put(document.getElementById("output"), parse(html), false);

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from airut_common.contracts.v1 import Usage
+from airut_common.contracts.v1 import PlanStep, Usage
 
 OutputType = Literal["text", "thinking", "tool_use", "tool_result", "result", "system", "unknown"]
 
@@ -19,6 +19,8 @@ class Said:
     tool_use_id: str | None = None
     input: Mapping[str, Any] | None = None
     is_error: bool = False
+    nested: bool = False
+    """A sub-agent did it."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,24 @@ class Launch:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+class ProgressReader(Protocol):
+    """Understands what an agent does."""
+
+    @property
+    def activity(self) -> str:
+        """What it does now, on one line; empty when that has no name."""
+        ...
+
+    @property
+    def plan(self) -> tuple[PlanStep, ...]:
+        """Its plan, as it says."""
+        ...
+
+    def take(self, said: Said) -> None:
+        """Look at one thing the agent said or did. Never raises."""
+        ...
+
+
 class Agent(Protocol):
     """What the runner needs to know of an agent."""
 
@@ -57,4 +77,8 @@ class Agent(Protocol):
 
     def read_line(self, line: bytes) -> Line:
         """Understand a line of output. Never raises: what is not understood is kept as `unknown`."""
+        ...
+
+    def progress(self) -> ProgressReader:
+        """A reader of what one run says of its plan and of what it does."""
         ...

@@ -7,10 +7,12 @@ fatal. Everything here was written by a hostile program as far as we know.
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from airut_common.contracts.v1 import Usage
 from airut_orchestrator.agents import Launch, Line, Said
+from airut_orchestrator.agents.claude_progress import ClaudeProgress
 
 PROGRAM: Final = "/opt/airut/agent/claude"
 CONFIG_FOLDER: Final = "/agent"
@@ -51,6 +53,10 @@ class ClaudeCode:
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         }
         return Launch(tuple(argv), environment)
+
+    def progress(self) -> ClaudeProgress:
+        """See `Agent.progress`."""
+        return ClaudeProgress()
 
     def read_line(self, line: bytes) -> Line:
         """See `Agent.read_line`."""
@@ -98,7 +104,8 @@ def _blocks(message: Mapping[str, Any]) -> Iterable[Said]:
         return
     for block in content if isinstance(content, list) else ():
         if isinstance(block, dict):
-            yield _block(block)
+            found = _block(block)
+            yield replace(found, nested=True) if message.get("parent_tool_use_id") else found
 
 
 def _block(block: Mapping[str, Any]) -> Said:

@@ -61,6 +61,8 @@ class Task(Base):
     request: Mapped[str] = mapped_column(Text)
     """The `TaskRequest` as JSON."""
     reason: Mapped[str | None] = mapped_column(Text)
+    merged_into: Mapped[str | None] = mapped_column(String(64))
+    """The earlier task of the conversation that works on this message, too; the state is `merged` then."""
     sandbox: Mapped[str | None] = mapped_column(String(64))
     """Of the try that is under way, or was the last one."""
     leased_by: Mapped[str | None] = mapped_column(String(40))

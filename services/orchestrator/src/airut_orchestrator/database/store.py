@@ -1,13 +1,14 @@
 """Every question and every change, each one transaction."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from airut_common.contracts.v1 import FINAL_STATES, Reply, TaskRequest, TaskState, new_id, utc_now
+from airut_orchestrator.database.merging import answer, merge_waiting, merged_into
 from airut_orchestrator.database.schema import Conversation, OutgoingReply, Task
 
 #: Under way: leased by a host. A reply that waits for the bus holds its conversation up no longer.
@@ -27,6 +28,17 @@ class QueuedTask:
     sandbox: str | None
     """Of the last try."""
     claimed_at: datetime
+    merged: tuple[TaskRequest, ...] = ()
+    """Later messages of the conversation that the agent is handed together with `request`, in order."""
+    place: int | None = None
+    """When it has just come: 1 is next among those of its conversation that wait."""
+    waits_for_turn: bool = False
+    """When it has just come: its conversation is at work."""
+
+    @property
+    def requests(self) -> tuple[TaskRequest, ...]:
+        """Every message, in order."""
+        return (self.request, *self.merged)
 
     @property
     def id(self) -> str:
@@ -36,7 +48,7 @@ class QueuedTask:
     @property
     def began_anew(self) -> bool:
         """Whether it named a conversation that is not known here, or not of this repository."""
-        return self.request.conversation not in {None, self.conversation}
+        return any(request.conversation not in {None, self.conversation} for request in self.requests)
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,10 @@ class Outgoing:
     reply: Reply
     reason: str | None
     """One line: why the task failed."""
+    merged: tuple[TaskRequest, ...] = ()
+    """The messages that were merged into its task."""
+    answers: str = ""
+    """The task that it answers: another one than the reply's id where an author's message was merged into it."""
 
 
 class Store:
@@ -78,10 +94,20 @@ class Store:
                 await session.flush()
             else:
                 conversation = await session.get_one(Conversation, task.conversation)
-            return _queued(task, conversation) if task.state == "queued" else None
+            if task.state != "queued":
+                return None
+            waiting = select(func.count()).where(
+                Task.conversation == conversation.id, Task.state == "queued", Task.position <= task.position
+            )
+            place = await session.scalar(waiting)
+            at_work = exists().where(Task.conversation == conversation.id, Task.state.in_(ACTIVE))
+            turn = bool(await session.scalar(select(at_work))) or (place or 1) > 1
+            return replace(_queued(task, conversation), place=place, waits_for_turn=turn)
 
     async def begin_next(self) -> QueuedTask | None:
-        """Lease the oldest queued task whose conversation has nothing under way and lies on no other host."""
+        """Lease the oldest queued task whose conversation has nothing under way and lies on no other host, and merge
+        into it what waits in the conversation behind it, as far as `how_many_together` allows. A task that is tried
+        again keeps those it has and gets no others: they are not to fall with it."""
         async with self._sessions.begin() as session:
             busy = select(Task.conversation).where(Task.state.in_(ACTIVE))
             found = await session.execute(
@@ -96,11 +122,14 @@ class Store:
             if row is None:
                 return None
             task, conversation = row
+            merged = await merged_into(session, task)
             conversation.host = self._host
             task.state, task.sandbox = "preparing", new_id()
+            if not task.attempts:
+                merged += await merge_waiting(session, task, merged)
             task.attempts += 1
             task.leased_by, task.leased_until = self._host, utc_now() + LEASE
-            return _queued(task, conversation)
+            return _queued(task, conversation, merged)
 
     async def renew(self, tasks: Collection[str]) -> None:
         """Keep the leases of tasks that are being worked on."""
@@ -129,7 +158,9 @@ class Store:
                 .where(Task.state.in_(ACTIVE), mine, Task.leased_until <= utc_now())
                 .order_by(Task.position)
             )
-            return [_queued(task, conversation) for task, conversation in rows]
+            return [
+                _queued(task, conversation, await merged_into(session, task)) for task, conversation in rows
+            ]
 
     async def enter_running(self, task: str, sandbox: str) -> None:
         """The agent's process is about to start in this sandbox."""
@@ -165,7 +196,7 @@ class Store:
                 return
             task.state, task.reason = "replying", reason
             task.leased_by, task.leased_until = None, None
-            session.add(OutgoingReply(task=reply.id, reply=reply.model_dump_json()))
+            await answer(session, task, reply)
             conversation = await session.get_one(Conversation, task.conversation)
             conversation.last_activity_at = utc_now()
             conversation.agent_session = agent_session or conversation.agent_session
@@ -180,7 +211,14 @@ class Store:
                 .where(Task.state == "queued", chosen)
                 .order_by(Task.position)
             )
-            return [_queued(task, conversation) for task, conversation in rows]
+            return [
+                _queued(task, conversation, await merged_into(session, task)) for task, conversation in rows
+            ]
+
+    async def carrier(self, task: str) -> str:
+        """The task that works on a message: the one that it was merged into, or its own."""
+        async with self._sessions() as session:
+            return await session.scalar(select(Task.merged_into).where(Task.id == task)) or task
 
     async def finish_waiting(self, reply: Reply, reason: str) -> bool:
         """Answer a task that still waits in the queue, in one transaction; False when it has left it."""
@@ -189,7 +227,7 @@ class Store:
             if task is None or task.state != "queued":
                 return False
             task.state, task.reason = "replying", reason
-            session.add(OutgoingReply(task=reply.id, reply=reply.model_dump_json()))
+            await answer(session, task, reply)
             return True
 
     async def unused_since(self, moment: datetime) -> list[str]:
@@ -208,7 +246,8 @@ class Store:
         """Remove a conversation with its tasks and replies, unless it has been used since that moment."""
         async with self._sessions.begin() as session:
             tasks = select(Task.id).where(Task.conversation == conversation)
-            busy = tasks.where(Task.state.not_in(FINAL_STATES))
+            unsent = select(OutgoingReply.task).where(OutgoingReply.published_at.is_(None))
+            busy = tasks.where(or_(Task.state.not_in(FINAL_STATES), Task.id.in_(unsent)))
             found = await session.scalar(
                 select(Conversation).where(
                     Conversation.id == conversation, Conversation.last_activity_at < moment, ~busy.exists()
@@ -230,21 +269,33 @@ class Store:
         """Replies that the bus has not acknowledged yet, in the order of their tasks."""
         async with self._sessions() as session:
             rows = await session.execute(
-                select(OutgoingReply.reply, Task.reason)
+                select(OutgoingReply.reply, Task)
                 .join(Task, Task.id == OutgoingReply.task)
                 .where(OutgoingReply.published_at.is_(None))
                 .order_by(Task.position)
             )
-            return [Outgoing(Reply.model_validate_json(reply), reason) for reply, reason in rows]
+            return [
+                Outgoing(
+                    Reply.model_validate_json(reply),
+                    task.reason,
+                    await merged_into(session, task),
+                    task.merged_into or task.id,
+                )
+                for reply, task in rows
+            ]
 
     async def published(self, task: str, state: TaskState) -> None:
-        """The bus has the reply: the task has reached its final state."""
+        """The bus has the reply: the task has reached its final state, if it had none yet."""
         now = utc_now()
         async with self._sessions.begin() as session:
             await session.execute(
                 update(OutgoingReply).where(OutgoingReply.task == task).values(published_at=now)
             )
-            await session.execute(update(Task).where(Task.id == task).values(state=state, finished_at=now))
+            await session.execute(
+                update(Task)
+                .where(Task.id == task, Task.state == "replying")
+                .values(state=state, finished_at=now)
+            )
 
     async def state(self, task: str) -> str | None:
         """A task's state; None when it is unknown."""
@@ -270,8 +321,9 @@ async def _conversation(session: AsyncSession, request: TaskRequest) -> Conversa
     return fresh
 
 
-def _queued(task: Task, conversation: Conversation) -> QueuedTask:
+def _queued(task: Task, conversation: Conversation, merged: tuple[TaskRequest, ...] = ()) -> QueuedTask:
     return QueuedTask(
+        merged=merged,
         request=TaskRequest.model_validate_json(task.request),
         conversation=conversation.id,
         agent_session=conversation.agent_session,

@@ -2,15 +2,26 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from .base import Identifier, Message, RepoId, Timestamp
 from .reply import Outcome, Usage
 
 TaskState = Literal[
-    "queued", "preparing", "running", "replying", "done", "failed", "stopped", "timed_out", "interrupted"
+    "queued",
+    "preparing",
+    "running",
+    "replying",
+    "done",
+    "failed",
+    "stopped",
+    "timed_out",
+    "interrupted",
+    "merged",
 ]
-FINAL_STATES: frozenset[str] = frozenset({"done", "failed", "stopped", "timed_out", "interrupted"})
+"""`merged`: the message was handed to the agent together with an earlier one of its conversation, whose task it is
+now."""
+FINAL_STATES: frozenset[str] = frozenset({"done", "failed", "stopped", "timed_out", "interrupted", "merged"})
 
 
 class TaskStateChanged(Message):
@@ -29,6 +40,14 @@ class TaskStateChanged(Message):
     """Set from `running` on: the sandbox whose egress events belong to the task."""
     reason: str | None = None
     """For people: why it failed, in one line."""
+    place: Annotated[int, Field(ge=1)] | None = None
+    """Told once, with the `queued` that a message's arrival makes: 1 is next among those of its conversation that
+    wait."""
+    waits_for: Literal["turn", "slot"] | None = None
+    """With `place`: the conversation is at work on an earlier message, or nothing is free on this host; None begins
+    now."""
+    merged_into: Identifier | None = None
+    """On `merged`: the task that works on this message and answers it."""
     outcome: Outcome | None = None
     usage: Usage | None = None
     timings_ms: dict[str, float] = Field(default_factory=dict)
@@ -54,7 +73,31 @@ class AgentOutput(Message):
     truncated: bool = False
 
 
-TaskEvent = Annotated[TaskStateChanged | AgentOutput, Field(discriminator="kind")]
+class PlanStep(Message):
+    """One line of an agent's plan."""
+
+    text: Annotated[str, StringConstraints(max_length=200)]
+    status: Literal["pending", "in_progress", "completed"]
+
+
+class AgentProgress(Message):
+    """What the agent does now, and how far its plan is, as it says itself: hostile text, on one line and bounded. At
+    most one in a second of a task."""
+
+    kind: Literal["progress"] = "progress"
+    repo: RepoId
+    task: Identifier
+    conversation: Identifier
+    at: Timestamp
+    activity: Annotated[str, StringConstraints(max_length=200)] = ""
+    """Such as `Bash: make check`; empty when it does nothing that has a name."""
+    plan: Annotated[tuple[PlanStep, ...], Field(max_length=50)] | None = None
+    """The whole plan; None when it is the one that was told last."""
+    plan_left_out: Annotated[int, Field(ge=0)] = 0
+    """Steps of the plan beyond those."""
+
+
+TaskEvent = Annotated[TaskStateChanged | AgentOutput | AgentProgress, Field(discriminator="kind")]
 
 
 EgressTag = Literal["scrubbed", "tools-cut"]

@@ -22,7 +22,8 @@ class Usage(Message):
 
 
 class Reply(Message):
-    """The one final answer to a task. `id` is the task's id and the `Nats-Msg-Id` it is published with."""
+    """The one final answer to a task. `id` is the task's id and the `Nats-Msg-Id` it is published with. An answer to
+    several messages goes to each of their authors once, as one of these each."""
 
     id: Identifier
     repo: RepoId
@@ -35,5 +36,7 @@ class Reply(Message):
     """Plain lines from the orchestrator: refused outbox files, changed steering files, denied requests."""
     attachments: tuple[BlobRef, ...] = ()
     usage: Usage | None = None
+    link: str | None = None
+    """The dashboard's page of the task, where the dashboard has a public URL."""
     route: EmailRoute
     created_at: Timestamp
