@@ -26,10 +26,10 @@ check: setup ## lint, types and unit tests (under 90 seconds)
 	@$(MAKE) --no-print-directory unit
 
 unit: ## unit tests beside each package
-	@$(PYTEST) -q -n 2 -m "not integration" libs services demo fuzz
+	@$(PYTEST) -q -n 3 --dist worksteal -m "not integration" libs services demo fuzz
 
 integration: ## tests on real NATS, Podman, Claude Code and Chromium
-	@$(PYTEST) -q -m integration libs services demo tests
+	@$(PYTEST) -q -n 2 --dist loadfile -m integration libs services demo tests
 
 bench: ## measure, each number beside a baseline from the same run (PARTS="egress policy" for some)
 	@scripts/setup.sh bench

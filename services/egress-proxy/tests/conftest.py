@@ -57,12 +57,12 @@ class Proxy:
 
     async def open(self, request: OpenSession) -> SessionOpened | Refused:
         return await self.bus.request(
-            egress_service("local", "open"), request, SessionOpened, timeout_seconds=10
+            egress_service("local", "open"), request, SessionOpened, timeout_seconds=20
         )
 
     async def list_sessions(self, after: str | None = None) -> SessionsListed:
         answer = await self.bus.request(
-            egress_service("local", "list"), ListSessions(after=after), SessionsListed, timeout_seconds=10
+            egress_service("local", "list"), ListSessions(after=after), SessionsListed, timeout_seconds=20
         )
         assert isinstance(answer, SessionsListed)
         return answer

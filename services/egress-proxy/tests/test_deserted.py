@@ -76,7 +76,7 @@ async def end_with_the_namespace(networks: SandboxNetworks, tmp_path: Path) -> N
         assert await networks.close_deserted() == [inhabited.sandbox]
         assert set(networks.sessions) == {waiting.sandbox}
         assert (await networks.close(inhabited.sandbox)).requests == 0
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while any(namespace_of_descriptor(each) == gone for each in Path("/proc/self/fd").iterdir()):
                 await asyncio.sleep(0)  # a transport closes its socket in the next pass of the loop
 

@@ -94,7 +94,7 @@ async def configured(starter: Starter, origin: Origin, tmp_path: Path) -> Starte
 
 
 async def opened(proxy: Proxy, request: OpenSession) -> SessionOpened:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not isinstance(answer := await proxy.open(request), SessionOpened):
             assert answer.code == "missing_secret", answer
             await asyncio.sleep(0.05)
@@ -102,7 +102,7 @@ async def opened(proxy: Proxy, request: OpenSession) -> SessionOpened:
 
 
 async def event_of(proxy: Proxy, sandbox: str, kind: str, host: str) -> EgressEvent:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         async with contextlib.aclosing(proxy.bus.replay([egress_event("demo", sandbox)])) as stored:
             async for message in stored:
                 event = EgressEvent.decode(message.data)
@@ -115,7 +115,7 @@ async def denied_hosts(proxy: Proxy, sandbox: str) -> list[str | None]:
     """Hosts of the denied connections that are stored by now, in order."""
     found = []
     async with (
-        asyncio.timeout(10),
+        asyncio.timeout(30),
         contextlib.aclosing(proxy.bus.replay([egress_event("demo", sandbox)])) as stored,
     ):
         async for message in stored:
@@ -267,7 +267,7 @@ async def test_a_replaced_value_is_used_at_once_and_a_removed_one_never(
             return origin.seen[-1].header("authorization") or "" if origin.seen else ""
 
         assert await seen_by_the_upstream() == f"Bearer {SECRET}"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await proxy.set_secret("API_KEY", other)
             while await seen_by_the_upstream() != f"Bearer {other}":
                 pass

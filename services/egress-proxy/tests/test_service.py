@@ -27,7 +27,7 @@ pytestmark = pytest.mark.integration
 
 async def opened(proxy: Proxy, request: OpenSession) -> SessionOpened:
     """Open as soon as the secret has reached the service."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             answer = await proxy.open(request)
             if isinstance(answer, SessionOpened):
@@ -115,7 +115,7 @@ async def test_closing_answers_totals_and_zeros_for_what_is_not_open(proxy: Prox
             egress_service("local", "close"),
             CloseSession(sandbox=request.sandbox),
             SessionClosed,
-            timeout_seconds=10,
+            timeout_seconds=20,
         )
         assert isinstance(answer, SessionClosed)
         assert (answer.requests, answer.denied) == (0, 0)
@@ -143,7 +143,7 @@ async def test_a_policy_is_replaced_and_a_bad_one_is_not(proxy: Proxy) -> None:
             egress_service("local", "replace-policy"),
             ReplacePolicy(sandbox=sandbox, policy=policy),
             PolicyReplaced,
-            timeout_seconds=10,
+            timeout_seconds=20,
         )
 
     assert await replace(POLICY + "url_prefixes: []\n") == PolicyReplaced(sandbox=request.sandbox)
@@ -164,7 +164,7 @@ async def test_a_policy_is_replaced_and_a_bad_one_is_not(proxy: Proxy) -> None:
 async def test_events_reach_the_bus(proxy: Proxy) -> None:
     request = open_session()
     await opened(proxy, request)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         async with contextlib.aclosing(proxy.bus.replay([egress_event("demo", request.sandbox)])) as events:
             async for stored in events:
                 event = EgressEvent.decode(stored.data)
@@ -176,6 +176,6 @@ async def test_it_stops_when_asked(starter: Starter) -> None:
     await starter.configure()
     async with starter.running() as proxy:
         os.killpg(proxy.process.pid, signal.SIGTERM)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert await proxy.process.wait() == 0, proxy.log.read_text()
         assert not (starter.state / "attach.sock").exists()

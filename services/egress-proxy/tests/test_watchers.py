@@ -87,7 +87,7 @@ async def test_a_port_that_is_taken_is_reported_and_sandboxes_have_their_network
             await proxy.set_secret("API_KEY", SECRET)
             assert isinstance(await opened(proxy, open_session()), SessionOpened)
             async with (
-                asyncio.timeout(10),
+                asyncio.timeout(30),
                 contextlib.aclosing(proxy.bus.replay([service_event(SERVICE)])) as said,
             ):
                 async for message in said:

@@ -236,7 +236,10 @@ class Site:
                     await self._changed.wait()
                 return found
         except TimeoutError:
-            raise AssertionError(f"it did not happen; the log:\n{self.log()[-6000:]}") from None
+            said = "\n".join(map(repr, self.events[-30:]))
+            raise AssertionError(
+                f"it did not happen; events:\n{said}\nthe log:\n{self.log()[-6000:]}"
+            ) from None
 
     async def take_reply(self, reply: Reply) -> None:
         self.replies.append(reply)

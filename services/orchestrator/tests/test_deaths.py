@@ -84,7 +84,7 @@ async def test_the_orchestrator_is_killed_while_messages_wait_and_while_they_are
     (folder,) = (site.state / "conversations").glob("*/storage")
     (folder / "go").unlink()
     await site.until(last, "merged")
-    await site.until_said(lead, "begun")
+    await site.until_said(lead, "begun 3")
     late = await site.send("result(PROMPT)", conversation=queued.conversation)
     await site.until(late, "queued")
     await site.end(signal.SIGKILL)
