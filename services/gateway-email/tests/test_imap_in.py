@@ -182,6 +182,24 @@ async def test_without_an_answer_of_the_dns_a_mail_stays_for_later(
         await dovecot.wait_until("INBOX", [])
 
 
+async def test_a_mail_that_trips_over_our_mistake_does_not_keep_others_out(
+    gateway, dovecot, lovelace: SigningDomain, monkeypatch
+):
+    accept = Intake.accept
+
+    async def trip(self, arrival):
+        if b"Stumble" in arrival.data:
+            raise RuntimeError("a mistake")
+        return await accept(self, arrival)
+
+    monkeypatch.setattr(Intake, "accept", trip)
+    for subject in ("Stumble", "Walk"):
+        await dovecot.append(lovelace.sign(plain_mail("x\n", subject=subject).as_bytes()))
+    async with Fetching(gateway, mailbox(dovecot)).running():
+        assert [request.subject for request in await gateway.requests(1)] == ["Walk"]
+        await dovecot.wait_until("INBOX", ["Stumble"])
+
+
 async def test_it_comes_back_after_the_server_was_away(gateway, dovecot, lovelace: SigningDomain):
     fetching = Fetching(gateway, mailbox(dovecot))
     async with fetching.running():

@@ -150,7 +150,14 @@ class ImapFetcher:
             data = await self._call(session.fetch, listed.uid, self._rules.max_message_bytes())
             if data is None:
                 return  # somebody else has taken it away
-            await self._take(config, data)
+            try:
+                await self._take(config, data)
+            except (MailError, ImapFailed):
+                raise
+            except Exception as error:
+                # One mail that trips over a mistake of ours must not keep the others from coming in.
+                log.exception("mail_failed", uid=listed.uid)
+                raise MailLater("an internal error; it is tried again", status="4.3.0") from error
         except MailLater as error:
             await self._rules.refused(error, config.host, None)
         except MailRefused as error:
