@@ -14,6 +14,7 @@ export PATH="$PATH:/usr/sbin:/sbin:$HOME/.local/bin"
 needed=(podman:podman runc:runc newuidmap:uidmap nft:nftables ip:iproute2 mmdebstrap:mmdebstrap git:git)
 if [ "${1:-test}" != run ]; then
     needed+=(chromium:chromium chromedriver:chromium-driver curl:curl openssl:openssl gcc:gcc useradd:passwd)
+    needed+=(dovecot:dovecot-imapd)
 fi
 if [ "${1:-test}" = bench ]; then needed+=(wrk:wrk haproxy:haproxy); fi
 

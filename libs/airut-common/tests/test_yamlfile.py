@@ -10,11 +10,12 @@ import ruamel.yaml.error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airut_common.config import credentials, models
+from airut_common.config import credentials, imap, models
 from airut_common.config.models import PATTERN_WORDS, InstallationConfig
 from airut_common.config.yamlfile import ConfigError, load_yaml_model
 
 RELAY = "  relay: {host: mail.example.org}\n"
+IMAP = "email:\n  hostname: m\n" + RELAY + "  imap: {host: mail.example.org, username: airut"
 REPO = "repos:\n  demo:\n    address: demo@airut.example\n    senders: [ada@lovelace.example]\n    git: {url: https://g/r}\n"
 
 
@@ -105,8 +106,52 @@ ONE_PROBLEM = {
         "airut.yaml:4: email.authentication.arc_sealers[1]: must be a domain, such as lists.example.org"
     ),
     "email:\n  hostname: m\n" + RELAY + "  authentication: {mode: trusted-header, peers: [192.0.2.1/32]}": (
-        "airut.yaml:4: email.authentication: mode: trusted-header needs at least one network in peers, and authserv_id "
-        "(with upstream: microsoft-365, none)"
+        "airut.yaml:4: email.authentication: mode: trusted-header needs authserv_id (with upstream: microsoft-365, none)"
+    ),
+    "email:\n  hostname: m\n" + RELAY + "  authentication: {mode: trusted-header, authserv_id: mx}": (
+        "airut.yaml:1: email: authentication: mode: trusted-header needs at least one network in peers, unless mail "
+        "comes from imap alone"
+    ),
+    IMAP
+    + ", password_secret: P}\n  listen: 127.0.0.1:0\n  authentication: {mode: trusted-header, authserv_id: mx}": (
+        "airut.yaml:1: email: authentication: mode: trusted-header needs at least one network in peers, unless mail "
+        "comes from imap alone"
+    ),
+    IMAP + "}": "airut.yaml:4: email.imap: give either password_secret or oauth2",
+    IMAP
+    + ", password_secret: P, oauth2: {provider: google, client_id: c, client_secret: S, refresh_token_secret: R}}": (
+        "airut.yaml:4: email.imap: give either password_secret or oauth2"
+    ),
+    IMAP + ", password_secret: p}": (
+        "airut.yaml:4: email.imap.password_secret: must be written like an environment variable: capitals, digits and "
+        "underscores"
+    ),
+    IMAP + ", password_secret: P, security: plain}": (
+        "airut.yaml:4: email.imap: security: plain is accepted for a loopback host only; use tls or starttls"
+    ),
+    IMAP + ", password_secret: P, after: keep}": "airut.yaml:4: email.imap.after: must be 'delete' or 'move'",
+    IMAP + ", password_secret: P, refused_folder: inbox}": (
+        "airut.yaml:4: email.imap: folder, done_folder and refused_folder must be three different folders"
+    ),
+    IMAP + ', password_secret: P, folder: "a\\nb"}': (
+        "airut.yaml:4: email.imap.folder: must be one line of at most 300 characters"
+    ),
+    IMAP + ", oauth2: {provider: microsoft, client_id: c, refresh_token_secret: R}}": (
+        "airut.yaml:4: email.imap.oauth2: tenant belongs to provider: microsoft, and has to be given there"
+    ),
+    IMAP + ", oauth2: {provider: microsoft, tenant: a/b, client_id: c, refresh_token_secret: R}}": (
+        "airut.yaml:4: email.imap.oauth2.tenant: must be the id or a domain of the directory"
+    ),
+    IMAP + ", oauth2: {provider: microsoft, tenant: t, client_id: c}}": (
+        "airut.yaml:4: email.imap.oauth2: refresh_token_secret is missing; only provider: microsoft with a "
+        "client_secret can do without"
+    ),
+    IMAP + ", oauth2: {provider: google, client_id: c, refresh_token_secret: R}}": (
+        "airut.yaml:4: email.imap.oauth2: provider: google needs a client_secret"
+    ),
+    IMAP
+    + ", oauth2: {provider: google, client_id: c, client_secret: S, refresh_token_secret: R, token_url: 'http://x.example/'}}": (
+        "airut.yaml:4: email.imap.oauth2: token_url: must be https, or http on a loopback host"
     ),
     "email:\n  hostname: m\n  relay: {host: mail.example.org, security: plain}": (
         "airut.yaml:3: email.relay: security: plain is accepted for a loopback host only; use starttls or tls"
@@ -185,7 +230,7 @@ def test_every_pattern_of_the_models_has_words() -> None:
         *(models.SecretName, models.Endpoint, models.MailAddress, models.SenderPattern, models.RepoId),
         *(models.HostPatternText, models.DomainName),
         *(credentials.GithubName, credentials.PermissionName, credentials.ClientId, credentials.HttpsUrl),
-        models.WebAddress,
+        *(models.WebAddress, imap.Line, imap.TenantName),
     )
     assert {kind.__metadata__[-1].pattern for kind in kinds} == set(PATTERN_WORDS)
 

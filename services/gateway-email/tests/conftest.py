@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from airut_common.bus import Bus
 from airut_common.bus.topology import ORCHESTRATOR_TASKS
+from airut_common.config.imap import ImapConfig
 from airut_common.config.models import EmailConfig, GitConfig, RelayConfig, RepoConfig, SenderAuthConfig
 from airut_common.contracts.v1 import TaskRequest
 from airut_gateway_email.errors import MailError
@@ -66,6 +67,7 @@ class Gateway:
         }
     )
     authentication: dict[str, Any] = field(default_factory=dict)
+    imap: ImapConfig | None = None
     max_message_bytes: int = 2 * 1024 * 1024
     tls: Any = None
     refusals: list[MailError] = field(default_factory=list)
@@ -75,6 +77,7 @@ class Gateway:
     def email(self) -> EmailConfig:
         return EmailConfig(
             hostname="airut.example",
+            imap=self.imap,
             max_message_bytes=self.max_message_bytes,
             authentication=SenderAuthConfig(**self.authentication),
             relay=RelayConfig(host="127.0.0.1", port=25, security="plain"),

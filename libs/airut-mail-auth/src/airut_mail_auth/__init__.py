@@ -6,7 +6,7 @@
 
 from airut_mail_auth.addresses import Address, BadAddress
 from airut_mail_auth.message import BadMessage, RawMail, parse_message
-from airut_mail_auth.native import Envelope
+from airut_mail_auth.native import Envelope, Mailbox
 from airut_mail_auth.record import Proof, Record
 from airut_mail_auth.resolver import DnsTemporary, Resolver
 from airut_mail_auth.rules import Rules
@@ -18,6 +18,7 @@ __all__ = [
     "BadMessage",
     "DnsTemporary",
     "Envelope",
+    "Mailbox",
     "Proof",
     "RawMail",
     "Record",

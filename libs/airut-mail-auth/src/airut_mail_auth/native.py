@@ -36,10 +36,18 @@ class Envelope:
 
 
 @dataclass(frozen=True)
+class Mailbox:
+    """The mail was fetched from a mailbox of the operator, so nothing is known about who delivered it: no SPF. Its
+    server is the one whose header may be believed."""
+
+    host: str
+
+
+@dataclass(frozen=True)
 class Circumstances:
     """What a mail is judged by, besides its own bytes."""
 
-    envelope: Envelope | None
+    envelope: Envelope | Mailbox | None
     """None: SPF is not evaluated, and no header is believed."""
     resolver: Resolver
     rules: Rules
@@ -139,8 +147,10 @@ async def _verified(
     )
 
 
-async def _spf(envelope: Envelope | None, policy: AuthorPolicy, lookups: Lookups) -> tuple[SpfEvidence, ...]:
-    if envelope is None:
+async def _spf(
+    envelope: Envelope | Mailbox | None, policy: AuthorPolicy, lookups: Lookups
+) -> tuple[SpfEvidence, ...]:
+    if not isinstance(envelope, Envelope):
         return ()
     sender = spf_identity(envelope.mail_from, envelope.helo)
     if sender is None:

@@ -142,6 +142,8 @@ class Record(Evidence):
     proof: Proof | None = None
     """Only with the verdict `proven`."""
     envelope: EnvelopeEvidence | None = None
+    mailbox: str | None = None
+    """The mail server that it was fetched from."""
     dmarc: DmarcEvidence | None = None
     spf: tuple[SpfEvidence, ...] = ()
     dkim: tuple[DkimEvidence, ...] = ()

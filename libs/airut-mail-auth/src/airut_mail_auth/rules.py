@@ -23,7 +23,7 @@ class Rules(BaseModel):
     upstream: Literal["rfc8601", "microsoft-365"] = "rfc8601"
     """`microsoft-365` writes no name into its header."""
     peers: tuple[str, ...] = ()
-    """Networks (CIDR) that the trusted server delivers from."""
+    """Networks (CIDR) that the trusted server delivers from; empty: only a mailbox is believed."""
 
     @field_validator("arc_sealers")
     @classmethod
@@ -33,9 +33,8 @@ class Rules(BaseModel):
     @model_validator(mode="after")
     def _trusted_header_is_complete(self) -> Self:
         named = bool(self.authserv_id) == (self.upstream == "rfc8601")
-        if self.mode == "trusted-header" and not (named and self.peers):
+        if self.mode == "trusted-header" and not named:
             raise ValueError(
-                "mode: trusted-header needs at least one network in peers and authserv_id, "
-                "or upstream: microsoft-365 in place of the latter"
+                "mode: trusted-header needs authserv_id, or upstream: microsoft-365 in its place"
             )
         return self

@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any
 
 from airut_mail_auth.addresses import BadAddress, parse_from
-from airut_mail_auth.authres.trusted import TrustedServer, judge_header
+from airut_mail_auth.authres.trusted import TrustedServer, judge_believed, judge_header
 from airut_mail_auth.message import BadMessage, RawMail, parse_message
-from airut_mail_auth.native import Circumstances, Envelope, judge_natively
+from airut_mail_auth.native import Circumstances, Envelope, Mailbox, judge_natively
 from airut_mail_auth.record import EnvelopeEvidence, Record
 from airut_mail_auth.resolver import Resolver
 from airut_mail_auth.rules import Rules
@@ -18,13 +18,14 @@ SECONDS = 40.0
 
 
 async def verify_bytes(
-    data: bytes, envelope: Envelope | None, resolver: Resolver, rules: Rules, *, now: datetime
+    data: bytes, envelope: Envelope | Mailbox | None, resolver: Resolver, rules: Rules, *, now: datetime
 ) -> Record:
     """Who sent this mail? Never raises for what a mail says or a domain publishes.
 
     Args:
         data: The whole mail as it came, CRLF line ends.
-        envelope: What the SMTP session said; None: SPF is not evaluated, and no header is believed.
+        envelope: What the SMTP session said, or the operator's mailbox that the mail was fetched from: then SPF is not
+            evaluated. None: nor is any header believed.
         resolver: Whom to ask.
         rules: What is believed.
         now: The time against which signatures are held; aware.
@@ -37,7 +38,7 @@ async def verify_bytes(
 
 
 async def verify(
-    mail: RawMail, envelope: Envelope | None, resolver: Resolver, rules: Rules, *, now: datetime
+    mail: RawMail, envelope: Envelope | Mailbox | None, resolver: Resolver, rules: Rules, *, now: datetime
 ) -> Record:
     """The same for a mail that `parse_message` has split."""
     try:
@@ -58,17 +59,25 @@ async def _judge(mail: RawMail, author: str, given: Circumstances) -> tuple[Deci
     rules = given.rules
     if rules.mode == "native":
         return await judge_natively(mail, author, given)
-    peer = given.envelope.peer if given.envelope is not None else "nobody"
-    found = judge_header(mail, author, peer, TrustedServer(rules.authserv_id or "", rules.peers))
+    server = TrustedServer(rules.authserv_id or "", rules.peers)
+    match given.envelope:
+        case Mailbox():
+            found = judge_believed(mail, author, server.authserv_id, f"the mailbox at {given.envelope.host}")
+        case Envelope():
+            found = judge_header(mail, author, given.envelope.peer, server)
+        case None:
+            found = judge_header(mail, author, "nobody", server)
     if found.proof is None:
         return Decision("refused", found.rule, found.problem), {"header": found.evidence}
     why = f"the author's domain {author} is proven: {found.proof.detail}"
     return Decision("proven", found.rule, why, found.proof), {"header": found.evidence}
 
 
-def _record(decision: Decision, envelope: Envelope | None, now: datetime, **found: Any) -> Record:
-    said = None
-    if envelope is not None:
+def _record(decision: Decision, envelope: Envelope | Mailbox | None, now: datetime, **found: Any) -> Record:
+    said = mailbox = None
+    if isinstance(envelope, Mailbox):
+        mailbox = envelope.host
+    elif envelope is not None:
         said = EnvelopeEvidence(peer=envelope.peer, helo=envelope.helo, mail_from=envelope.mail_from)
     return Record(
         verdict=decision.verdict,
@@ -77,5 +86,6 @@ def _record(decision: Decision, envelope: Envelope | None, now: datetime, **foun
         proof=decision.proof,
         judged_at=now,
         envelope=said,
+        mailbox=mailbox,
         **found,
     )

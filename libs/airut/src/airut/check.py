@@ -30,8 +30,8 @@ async def findings(config_file: Path, state: Path) -> list[Finding]:
 def listen_findings(config: InstallationConfig) -> Iterable[Finding]:
     """Whether the addresses that the services listen on can be had."""
     wanted = {"dashboard.listen": config.dashboard.listen}
-    if config.email is not None:
-        wanted["email.listen"] = config.email.listen
+    if config.email is not None and config.email.smtp is not None:
+        wanted["email.listen"] = config.email.smtp
     for field, endpoint in wanted.items():
         host, _, port = endpoint.rpartition(":")
         problem = _bind_problem(host.strip("[]"), int(port))

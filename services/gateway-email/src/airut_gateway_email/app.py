@@ -7,14 +7,20 @@ from typing import Self
 import structlog
 
 from airut_common.bus.topology import EMAIL_REPLIES
+from airut_common.config.imap import ImapConfig
 from airut_common.config.models import EmailConfig
 from airut_common.config.store import WatchedConfig, watch_config
 from airut_common.contracts.v1 import Reply
 from airut_common.lifecycle import Service
-from airut_common.sealed import ServiceKey, watch_secrets
+from airut_common.sealed import ServiceKey, WatchedSecrets, watch_secrets
+from airut_common.secrets import Secret
 from airut_gateway_email.handlers import ReplyHandler
+from airut_gateway_email.imap_in import ImapFetcher, ImapRules
+from airut_gateway_email.imap_mail import longest_age
+from airut_gateway_email.imap_session import ImapFailed
 from airut_gateway_email.intake import Intake
 from airut_gateway_email.ledger import SentLedger
+from airut_gateway_email.oauth2 import AccessTokens, TokenFailed
 from airut_gateway_email.recipients import find_recipient
 from airut_gateway_email.refusals import RefusalReporter
 from airut_gateway_email.sender_auth import Resolver
@@ -30,7 +36,7 @@ log = structlog.get_logger()
 
 
 async def run(service: Service) -> None:
-    """Take mail in and send replies until the service is asked to stop.
+    """Take mail in, by SMTP or from a mailbox, and send replies until the service is asked to stop.
 
     Raises:
         OSError: the configured address cannot be listened on, or its certificate cannot be read.
@@ -47,11 +53,29 @@ async def run(service: Service) -> None:
     intake = Intake(
         service.bus, email=lambda: live.email, repos=lambda: config.repos, resolver=lambda: live.resolver
     )
+    refused = RefusalReporter(service.report, time.monotonic)
     rules = SmtpRules(
         settings=live.smtp,
         recipient=lambda address: find_recipient(address, config.repos),
         accept=intake.accept,
-        refused=RefusalReporter(service.report, time.monotonic),
+        refused=refused,
+    )
+    tokens = AccessTokens(
+        lambda name: secrets.get(None, name), service.settings.state_dir / "imap-refresh-token"
+    )
+    credentials = MailboxCredentials(secrets, tokens)
+    fetcher = ImapFetcher(
+        ImapRules(
+            settings=lambda: live.email.imap,
+            max_message_bytes=lambda: live.email.max_message_bytes,
+            longest_age=lambda: longest_age(config.server.retention.conversation_days),
+            repos=lambda: config.repos,
+            credential=credentials.get,
+            credential_refused=tokens.drop,
+            accept=intake.accept,
+            refused=refused,
+            report=service.report,
+        )
     )
     replies = ReplyHandler(
         service.bus,
@@ -61,10 +85,36 @@ async def run(service: Service) -> None:
         report=service.report,
     )
     service.spawn("replies", service.bus.consume(EMAIL_REPLIES, Reply, replies, concurrency=REPLIES_AT_ONCE))
+    service.spawn("imap", fetcher.run())
+    service.spawn("imap-secrets", _follow_secrets(secrets, fetcher))
     try:
-        await _serve(service, config, live, rules)
+        await _serve(service, config, live, rules, fetcher)
     finally:
-        await replies.finish(DRAIN_SECONDS)
+        await asyncio.gather(fetcher.close(DRAIN_SECONDS), replies.finish(DRAIN_SECONDS))
+
+
+class MailboxCredentials:
+    """What to log in to the mailbox with."""
+
+    def __init__(self, secrets: WatchedSecrets, tokens: AccessTokens) -> None:
+        self._secrets = secrets
+        self._tokens = tokens
+
+    async def get(self, config: ImapConfig) -> Secret:
+        """Its password, or an access token.
+
+        Raises:
+            ImapFailed: there is none.
+        """
+        if config.oauth2 is not None:
+            try:
+                return await self._tokens.get(config.oauth2)
+            except TokenFailed as error:
+                raise ImapFailed(str(error)) from None
+        password = self._secrets.get(None, config.password_secret or "")
+        if password is None:
+            raise ImapFailed(f"the secret {config.password_secret} is not set; run `airut secret set`")
+        return password
 
 
 class LiveSettings:
@@ -113,9 +163,18 @@ class LiveSettings:
             self.resolver, self._resolver_at = await Resolver.at(wanted), wanted
 
 
-async def _serve(service: Service, config: WatchedConfig, live: LiveSettings, rules: SmtpRules) -> None:
+async def _follow_secrets(secrets: WatchedSecrets, fetcher: ImapFetcher) -> None:
+    while True:
+        await secrets.wait_changed()
+        fetcher.wake()
+
+
+async def _serve(
+    service: Service, config: WatchedConfig, live: LiveSettings, rules: SmtpRules, fetcher: ImapFetcher
+) -> None:
     """Listen; again at another address when the configuration says so. Everything else takes effect by itself."""
     listener, listen = await _open(service, live, rules)
+    mailbox = live.email.imap
     stopping = asyncio.ensure_future(service.stopping.wait())
     try:
         while not stopping.done():
@@ -124,9 +183,12 @@ async def _serve(service: Service, config: WatchedConfig, live: LiveSettings, ru
                 0
             )  # it watches from here on, so that no change is missed while the last one is applied
             await _follow_change(service, live)
-            if live.email.listen != listen:
+            if live.email.smtp != listen:
                 await listener.close(DRAIN_SECONDS)
                 listener, listen = await _open(service, live, rules)
+            if live.email.imap != mailbox:
+                mailbox = live.email.imap
+                fetcher.wake()
             await asyncio.wait({changed, stopping}, return_when=asyncio.FIRST_COMPLETED)
             changed.cancel()
     finally:
@@ -134,13 +196,16 @@ async def _serve(service: Service, config: WatchedConfig, live: LiveSettings, ru
         await listener.close(DRAIN_SECONDS)
 
 
-async def _open(service: Service, live: LiveSettings, rules: SmtpRules) -> tuple[SmtpListener, str]:
+async def _open(service: Service, live: LiveSettings, rules: SmtpRules) -> tuple[SmtpListener, str | None]:
+    """Listen, if the configuration says so. A listener that has not been started may be closed all the same."""
     live.smtp()  # a certificate that cannot be read should be said now, not at the first connection
-    listen = live.email.listen
-    host, _, port = listen.rpartition(":")
+    listen = live.email.smtp
     listener = SmtpListener(rules)
-    address = await listener.start(host.strip("[]"), int(port))
-    await service.ready({"smtp": address})
+    addresses = {}
+    if listen is not None:
+        host, _, port = listen.rpartition(":")
+        addresses["smtp"] = await listener.start(host.strip("[]"), int(port))
+    await service.ready(addresses)
     return listener, listen
 
 

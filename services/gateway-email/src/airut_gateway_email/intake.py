@@ -19,7 +19,7 @@ from airut_gateway_email.rates import PER_CONVERSATION, PER_SENDER, RateCap
 from airut_gateway_email.rawmail import RawMail, parse_raw_mail
 from airut_gateway_email.recipients import Recipient, is_ours
 from airut_gateway_email.requests import Arrival, Understood, build_request
-from airut_gateway_email.sender_auth import Envelope, Proof, Resolver, prove
+from airut_gateway_email.sender_auth import Envelope, Mailbox, Proof, Resolver, prove
 from airut_gateway_email.sender_auth.allowlist import matching_rule
 from airut_gateway_email.threads import find_conversation
 
@@ -87,10 +87,10 @@ class Intake:
             raise MailRefused(f"there is no such recipient as {recipient.address} any more", status="5.1.1")
         return config
 
-    def _refuse_automatic(self, mail: RawMail, author: Address, envelope: Envelope) -> None:
+    def _refuse_automatic(self, mail: RawMail, author: Address, envelope: Envelope | Mailbox) -> None:
         reason = automatic_reason(
             mail,
-            mail_from=envelope.mail_from,
+            mail_from=None if isinstance(envelope, Mailbox) else envelope.mail_from,
             own_author=is_ours(author, self._repos().values()),
             hostname=self._email().hostname,
         )

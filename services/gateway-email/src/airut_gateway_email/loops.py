@@ -8,12 +8,13 @@ from airut_gateway_email.threads import issued_here, message_ids
 _BULK = frozenset({"bulk", "list", "junk", "auto_reply"})
 
 
-def automatic_reason(mail: RawMail, *, mail_from: str, own_author: bool, hostname: str) -> str | None:
+def automatic_reason(mail: RawMail, *, mail_from: str | None, own_author: bool, hostname: str) -> str | None:
     """Why this mail counts as automatic; None when a person may have written it.
 
     Args:
         mail: The mail.
-        mail_from: The envelope's sender; empty or `<>` is the null return path.
+        mail_from: The envelope's sender; empty or `<>` is the null return path. None: not known; then the header
+            `Return-Path` of the server in front tells.
         own_author: Whether its author is one of our own addresses.
         hostname: The domain of the Message-IDs that we issue. It may be the users' own domain, too.
     """

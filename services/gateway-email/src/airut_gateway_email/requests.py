@@ -11,7 +11,7 @@ from airut_gateway_email.mail import IncomingMail
 from airut_gateway_email.quotes import drop_quoted_reply
 from airut_gateway_email.rawmail import RawMail
 from airut_gateway_email.recipients import Recipient
-from airut_gateway_email.sender_auth import Envelope, Proof
+from airut_gateway_email.sender_auth import Envelope, Mailbox, Proof
 from airut_gateway_email.threads import references_for_answer
 from airut_mail_auth import Record
 
@@ -22,9 +22,9 @@ MAX_REQUEST_BYTES = 900 * 1024
 
 @dataclass(frozen=True)
 class Arrival:
-    """A mail as the SMTP session delivered it."""
+    """A mail as an SMTP session delivered it, or as it lay in a mailbox."""
 
-    envelope: Envelope
+    envelope: Envelope | Mailbox
     recipient: Recipient
     data: bytes
     received_at: datetime

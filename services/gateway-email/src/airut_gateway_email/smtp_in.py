@@ -265,7 +265,7 @@ class _Hooks:
         try:
             request = await self._rules.accept(arrival)
         except MailError as error:
-            await self._rules.refused(error, arrival.envelope.peer, recipient.repo)
+            await self._rules.refused(error, _peer(session), recipient.repo)
             return error.smtp_answer()
         return f"250 2.6.0 accepted as {request}"
 

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from airut_common.config.base import HostPatternText, SecretName, StrictModel
 from airut_common.config.credentials import CredentialConfig, SigningCredential
+from airut_common.config.imap import ImapConfig
 from airut_common.contracts.v1 import REPO_ID_PATTERN, RepoId
 
 Endpoint = Annotated[str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$")]
@@ -30,6 +31,8 @@ PATTERN_WORDS: Mapping[str, str] = {
     r"^[A-Za-z0-9*?._-]{1,253}$": "be a host name, or a pattern such as '*.example.org'",
     r"^[A-Za-z0-9._-]{1,100}$": "be the name of a repository, without its owner",
     r"^[a-z_]{1,64}$": "be the name of a permission, such as pull_requests",
+    r"^[^\x00-\x1f\x7f]{1,300}$": "be one line of at most 300 characters",
+    r"^[A-Za-z0-9.-]{1,253}$": "be the id or a domain of the directory",
     r"^[A-Za-z0-9.]{1,64}$": "be a number, or a client id in quotes",
     r"^https://[^\s?#@]+$": "be an https URL, without a user, a query or a fragment",
     r"^https?://[A-Za-z0-9.\[\]:_-]+/[!-~]*$": "be a URL with a path, such as https://collector.example.org/v1/traces",
@@ -89,29 +92,43 @@ class SenderAuthConfig(StrictModel):
     upstream: Literal["rfc8601", "microsoft-365"] = "rfc8601"
     """`microsoft-365` writes no name into its header: the topmost one counts, and `authserv_id` is left out."""
     peers: tuple[str, ...] = ()
-    """Networks (CIDR) whose `Authentication-Results` are believed."""
+    """Networks (CIDR) whose `Authentication-Results` are believed when they deliver by SMTP."""
 
     @model_validator(mode="after")
     def _trusted_header_is_complete(self) -> Self:
         named = bool(self.authserv_id) == (self.upstream == "rfc8601")
-        if self.mode == "trusted-header" and not (named and self.peers):
-            raise ValueError(
-                "mode: trusted-header needs at least one network in peers, and authserv_id (with upstream: "
-                "microsoft-365, none)"
-            )
+        if self.mode == "trusted-header" and not named:
+            raise ValueError("mode: trusted-header needs authserv_id (with upstream: microsoft-365, none)")
         return self
 
 
 class EmailConfig(StrictModel):
     """The mail channel."""
 
-    listen: Endpoint = "127.0.0.1:2525"
+    listen: Endpoint | None = None
+    """Where SMTP is taken; None: 127.0.0.1:2525, or nowhere if there is a mailbox (see `smtp`)."""
+    imap: ImapConfig | None = None
+    """A mailbox to fetch from."""
     hostname: str
     """Our name in the SMTP banner and in Message-IDs."""
     max_message_bytes: Annotated[int, Field(ge=1024)] = 25 * 1024 * 1024
     tls: TlsFiles | None = None
     authentication: SenderAuthConfig = SenderAuthConfig()
     relay: RelayConfig
+
+    @model_validator(mode="after")
+    def _believed_peers_are_named(self) -> Self:
+        if self.authentication.mode == "trusted-header" and self.smtp and not self.authentication.peers:
+            raise ValueError(
+                "authentication: mode: trusted-header needs at least one network in peers, unless mail comes from "
+                "imap alone"
+            )
+        return self
+
+    @property
+    def smtp(self) -> Endpoint | None:
+        """Where SMTP is taken; None: nowhere."""
+        return self.listen or (None if self.imap else "127.0.0.1:2525")
 
 
 class DashboardConfig(StrictModel):

@@ -44,17 +44,22 @@ class HeaderFinding:
 
 
 def judge_header(mail: RawMail, author_domain: str, peer: str, server: TrustedServer) -> HeaderFinding:
-    """Take over the result of the operator's server."""
-    name = server.authserv_id or "the trusted server"
-    nothing = HeaderEvidence(authserv_id=server.authserv_id, value=None, dmarc=None, header_from=None)
+    """Take over the result of the operator's server, if it is the one that delivers."""
     if not is_inside(peer, server.networks):
         why = f"{peer} is not among the mail servers whose authentication results are believed"
-        return HeaderFinding(nothing, "untrusted-peer", problem=why)
-    value = _own_header(mail, server.authserv_id)
+        return HeaderFinding(_nothing(server.authserv_id), "untrusted-peer", problem=why)
+    return judge_believed(mail, author_domain, server.authserv_id, peer)
+
+
+def judge_believed(mail: RawMail, author_domain: str, authserv_id: str, source: str) -> HeaderFinding:
+    """Take over the result of the operator's server for a mail that is known to come from it; `source` says whence."""
+    name = authserv_id or "the trusted server"
+    nothing = _nothing(authserv_id)
+    value = _own_header(mail, authserv_id)
     if value is None:
         why = f"the mail has no Authentication-Results of {name}"
         return HeaderFinding(nothing, "no-result", problem=why)
-    results = _parse(value, without_id=not server.authserv_id)
+    results = _parse(value, without_id=not authserv_id)
     result, domain = dmarc_result(results) if results is not None else (None, None)
     evidence = nothing.model_copy(
         update={"value": value[:MAX_LENGTH], "dmarc": result, "header_from": domain}
@@ -65,9 +70,13 @@ def judge_header(mail: RawMail, author_domain: str, peer: str, server: TrustedSe
     if domain != author_domain:
         why = f"{name} reports dmarc=pass for another domain than {author_domain}"
         return HeaderFinding(evidence, "no-result", problem=why)
-    detail = f"dmarc=pass reported by {name} at {peer}"
+    detail = f"dmarc=pass reported by {name} at {source}"
     proof = Proof(method="trusted-header", domain=author_domain, detail=detail, direct=True)
     return HeaderFinding(evidence, "trusted-header", proof)
+
+
+def _nothing(authserv_id: str) -> HeaderEvidence:
+    return HeaderEvidence(authserv_id=authserv_id, value=None, dmarc=None, header_from=None)
 
 
 def dmarc_result(results: AuthResults) -> tuple[str | None, str | None]:

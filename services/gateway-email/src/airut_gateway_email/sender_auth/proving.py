@@ -6,13 +6,18 @@ import structlog
 
 from airut_common.config.models import SenderAuthConfig
 from airut_gateway_email.errors import MailLater, MailRefused
-from airut_mail_auth import Envelope, Proof, RawMail, Record, Resolver, Rules, verify
+from airut_mail_auth import Envelope, Mailbox, Proof, RawMail, Record, Resolver, Rules, verify
 
 log = structlog.get_logger()
 
 
 async def prove(
-    mail: RawMail, envelope: Envelope, resolver: Resolver, settings: SenderAuthConfig, *, now: datetime
+    mail: RawMail,
+    envelope: Envelope | Mailbox,
+    resolver: Resolver,
+    settings: SenderAuthConfig,
+    *,
+    now: datetime,
 ) -> tuple[Proof, Record]:
     """Prove that the author's domain sent this mail; the whole record goes to the log, whatever it says.
 

@@ -1,0 +1,241 @@
+"""Mail fetched from a real Dovecot: how it comes in, what becomes of it in its folder, and what a broken line does."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airut_common.config.imap import ImapConfig
+from airut_common.secrets import Secret
+from airut_gateway_email.errors import MailError
+from airut_gateway_email.imap_in import ImapFetcher, ImapRules
+from airut_gateway_email.intake import Intake
+from airut_gateway_email.sender_auth import Resolver
+from airut_gateway_email.testing.dovecot import PASSWORD, USER, Dovecot, dovecot_folder
+from airut_gateway_email.testing.signing import SigningDomain, plain_mail
+
+pytestmark = pytest.mark.integration
+
+NO_EXTENSIONS = "imap_capability = IMAP4rev1 LITERAL+\n"
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with dovecot_folder() as path:
+        yield path
+
+
+@pytest.fixture
+async def dovecot(folder: Path) -> AsyncIterator[Dovecot]:
+    async with Dovecot(folder).running() as server:
+        yield server
+
+
+def mailbox(dovecot: Dovecot, **more: Any) -> ImapConfig:
+    given = {
+        "host": "localhost",
+        "port": dovecot.tls_port,
+        "ca_file": dovecot.ca_file,
+        "username": USER,
+        "password_secret": "IMAP_PASSWORD",
+    }
+    return ImapConfig(**given | more)
+
+
+@dataclass
+class Fetching:
+    """The fetcher on a real bus, and what it told."""
+
+    gateway: Any
+    config: ImapConfig | None
+    credential: Secret = field(default_factory=lambda: Secret(PASSWORD))
+    refusals: list[MailError] = field(default_factory=list)
+    told: asyncio.Queue[tuple[str, str]] = field(default_factory=asyncio.Queue)
+    longest_age: timedelta = timedelta(days=7)
+    fetcher: ImapFetcher | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Fetching"]:
+        resolver = Resolver(("127.0.0.1", self.gateway.zone.port))
+        intake = Intake(
+            self.gateway.bus,
+            email=self.gateway.email,
+            repos=lambda: self.gateway.repos,
+            resolver=lambda: resolver,
+        )
+        self.fetcher = ImapFetcher(
+            ImapRules(
+                settings=lambda: self.config,
+                max_message_bytes=lambda: self.gateway.max_message_bytes,
+                longest_age=lambda: self.longest_age,
+                repos=lambda: self.gateway.repos,
+                credential=self._credential,
+                credential_refused=lambda: None,
+                accept=intake.accept,
+                refused=self._refused,
+                report=self._report,
+            )
+        )
+        task = asyncio.ensure_future(self.fetcher.run())
+        try:
+            yield self
+        finally:
+            await self.fetcher.close(5)
+            await asyncio.wait_for(task, 10)
+
+    async def _credential(self, _config: ImapConfig) -> Secret:
+        return self.credential
+
+    async def _refused(self, error: MailError, _peer: str, _repo: str | None) -> None:
+        self.refusals.append(error)
+
+    async def _report(self, _level: str, code: str, text: str, _repo: str | None = None) -> None:
+        self.told.put_nowait((code, text))
+
+    async def hears(self) -> tuple[str, str]:
+        return await asyncio.wait_for(self.told.get(), 20)
+
+
+async def test_a_mail_becomes_a_task_and_is_deleted(gateway, dovecot, lovelace: SigningDomain):
+    await dovecot.append(lovelace.sign(plain_mail("Greet them.\n").as_bytes()))
+    async with Fetching(gateway, mailbox(dovecot)).running():
+        [request] = await gateway.requests(1)
+        assert request.text == "Greet them."
+        assert request.evidence.record["mailbox"] == "localhost"
+        assert "spf" not in request.evidence.record or not request.evidence.record["spf"]
+        await dovecot.wait_until("INBOX", [])
+
+
+async def test_idle_brings_a_mail_long_before_the_next_look(gateway, dovecot, lovelace: SigningDomain):
+    async with Fetching(gateway, mailbox(dovecot, poll_seconds=1500)).running():
+        for number in range(2):  # the second comes while it surely waits
+            await dovecot.append(lovelace.sign(plain_mail(f"Task {number}.\n").as_bytes()))
+            [request] = await gateway.requests(1)
+            assert request.text == f"Task {number}."
+            await dovecot.wait_until("INBOX", [])
+
+
+async def test_a_server_without_extensions_is_polled(gateway, folder, lovelace: SigningDomain):
+    """No IDLE, MOVE, UIDPLUS or NAMESPACE; over STARTTLS."""
+    async with Dovecot(folder, NO_EXTENSIONS).running() as dovecot:
+        config = mailbox(
+            dovecot, port=dovecot.port, security="starttls", poll_seconds=1, after="move", done_folder="Done"
+        )
+        async with Fetching(gateway, config).running():
+            for number in range(2):
+                mail = plain_mail(f"Task {number}.\n", subject=f"Number {number}")
+                await dovecot.append(lovelace.sign(mail.as_bytes()))
+                [request] = await gateway.requests(1)
+                assert request.text == f"Task {number}."
+            await dovecot.wait_until("Done", ["Number 0", "Number 1"])
+            assert await dovecot.subjects() == []
+
+
+async def test_refused_mails_are_moved_and_never_run(gateway, dovecot, lovelace: SigningDomain):
+    gateway.max_message_bytes = 20_000
+    forged = plain_mail("Forged.\n", subject="Unsigned")
+    elsewhere = lovelace.sign(plain_mail("x\n", subject="Elsewhere", to="bob@x.example").as_bytes())
+    large = lovelace.sign(plain_mail("x\n" * 20_000, subject="Large").as_bytes())
+    for data in (forged.as_bytes(), elsewhere, large):
+        await dovecot.append(data)
+    await dovecot.append(lovelace.sign(plain_mail("Good.\n").as_bytes()))
+    fetching = Fetching(gateway, mailbox(dovecot, refused_folder="Refused"))
+    async with fetching.running():
+        [request] = await gateway.requests(1)
+        assert request.text == "Good."
+        await dovecot.wait_until("Refused", ["Unsigned", "Elsewhere", "Large"])
+        await dovecot.wait_until("INBOX", [])
+    assert [str(error) for error in fetching.refusals][1:] == [
+        "the mail names no repository's address in To or Cc",
+        "the mail is larger than 20000 bytes",
+    ]
+    assert "no DKIM signature" in str(fetching.refusals[0])
+
+
+async def test_a_mail_that_lay_too_long_is_refused(gateway, dovecot, lovelace: SigningDomain):
+    await dovecot.append(lovelace.sign(plain_mail("Late.\n", subject="Late").as_bytes()))
+    fetching = Fetching(gateway, mailbox(dovecot, refused_folder="Refused"), longest_age=timedelta(0))
+    async with fetching.running():
+        await dovecot.wait_until("Refused", ["Late"])
+    assert [str(error) for error in fetching.refusals] == ["the mail is older than 0 days"]
+
+
+async def test_without_an_answer_of_the_dns_a_mail_stays_for_later(
+    gateway, dovecot, lovelace: SigningDomain, zone
+):
+    zone.fails.add("_dmarc.lovelace.example")
+    await dovecot.append(lovelace.sign(plain_mail("Wait.\n", subject="Patience").as_bytes()))
+    fetching = Fetching(gateway, mailbox(dovecot, poll_seconds=1))
+    async with fetching.running():
+        async with asyncio.timeout(40):
+            while not fetching.refusals:
+                await asyncio.sleep(0.05)
+        assert fetching.refusals[0].code == 451
+        assert await dovecot.subjects() == ["Patience"]
+        zone.fails.clear()
+        assert [request.text for request in await gateway.requests(1)] == ["Wait."]
+        await dovecot.wait_until("INBOX", [])
+
+
+async def test_a_mail_that_trips_over_our_mistake_does_not_keep_others_out(
+    gateway, dovecot, lovelace: SigningDomain, monkeypatch
+):
+    accept = Intake.accept
+
+    async def trip(self, arrival):
+        if b"Stumble" in arrival.data:
+            raise RuntimeError("a mistake")
+        return await accept(self, arrival)
+
+    monkeypatch.setattr(Intake, "accept", trip)
+    for subject in ("Stumble", "Walk"):
+        await dovecot.append(lovelace.sign(plain_mail("x\n", subject=subject).as_bytes()))
+    async with Fetching(gateway, mailbox(dovecot)).running():
+        assert [request.subject for request in await gateway.requests(1)] == ["Walk"]
+        await dovecot.wait_until("INBOX", ["Stumble"])
+
+
+async def test_it_comes_back_after_the_server_was_away(gateway, dovecot, lovelace: SigningDomain):
+    fetching = Fetching(gateway, mailbox(dovecot))
+    async with fetching.running():
+        await dovecot.append(lovelace.sign(plain_mail("Before.\n").as_bytes()))
+        assert [request.text for request in await gateway.requests(1)] == ["Before."]
+        await dovecot.stop()
+        assert (await fetching.hears())[0] == "imap_failed"
+        await dovecot.start()
+        assert (await fetching.hears())[0] == "imap_connected"
+        await dovecot.append(lovelace.sign(plain_mail("After.\n").as_bytes()))
+        assert [request.text for request in await gateway.requests(1)] == ["After."]
+
+
+async def test_a_wrong_password_and_a_strange_certificate_are_told(gateway, dovecot, folder):
+    fetching = Fetching(gateway, mailbox(dovecot), credential=Secret("wrong"))
+    async with fetching.running():
+        code, text = await fetching.hears()
+        assert (code, "does not accept our login" in text) == ("imap_failed", True)
+        assert "wrong" not in text
+    fetching = Fetching(gateway, mailbox(dovecot, ca_file=None))
+    async with fetching.running():
+        code, text = await fetching.hears()
+        assert (code, "certificate verify failed" in text) == ("imap_failed", True)
+
+
+async def test_the_header_of_the_mailboxs_server_is_believed_where_configured(gateway, dovecot):
+    gateway.authentication = {"mode": "trusted-header", "authserv_id": "mx.mail.example"}
+    gateway.imap = mailbox(dovecot, refused_folder="Refused")
+    results = b"Authentication-Results: mx.mail.example; dmarc=%s header.from=lovelace.example\r\n"
+    passed = plain_mail("Passed.\n", subject="Passed").as_bytes()
+    failed = plain_mail("Failed.\n", subject="Failed").as_bytes()
+    forged = plain_mail("Forged.\n", subject="Forged").as_bytes()
+    await dovecot.append(results % b"fail" + results % b"pass" + failed)
+    await dovecot.append(results.replace(b"mx.", b"other.") % b"pass" + forged)
+    await dovecot.append(results % b"pass" + passed)
+    async with Fetching(gateway, gateway.imap).running():
+        [request] = await gateway.requests(1)
+        assert (request.text, request.evidence.method) == ("Passed.", "trusted-header")
+        await dovecot.wait_until("Refused", ["Failed", "Forged"])
