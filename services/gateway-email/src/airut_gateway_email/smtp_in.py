@@ -35,6 +35,7 @@ class SmtpSettings:
     hostname: str
     max_message_bytes: int
     tls: ssl.SSLContext | None
+    require_tls: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,7 @@ class _Connection(SMTP):
             hostname=settings.hostname,
             ident="ESMTP Airut",
             tls_context=settings.tls,
+            require_starttls=settings.require_tls,
             timeout=IDLE_SECONDS,
             auth_exclude_mechanism=("LOGIN", "PLAIN"),
             command_call_limit=COMMANDS_PER_CONNECTION,
