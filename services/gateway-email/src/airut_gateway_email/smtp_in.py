@@ -17,7 +17,7 @@ from airut_gateway_email.recipients import Recipient
 from airut_gateway_email.requests import Arrival
 from airut_gateway_email.sender_auth import Envelope
 
-MAX_CONNECTIONS = 100
+MAX_CONNECTIONS = 300
 MAX_CONNECTIONS_PER_PEER = 20
 MAX_TRANSFERS = 8
 """Mails being received or judged at the same moment; each may hold the largest allowed size in memory."""
