@@ -156,6 +156,9 @@ ONE_PROBLEM = {
     "email:\n  hostname: m\n  relay: {host: mail.example.org, security: plain}": (
         "airut.yaml:3: email.relay: security: plain is accepted for a loopback host only; use starttls or tls"
     ),
+    "email:\n  hostname: m\n  require_tls: true\n" + RELAY: (
+        "airut.yaml:1: email: require_tls needs tls: a certificate and its key"
+    ),
     "email:\n  hostname: m\n  relay: {host: m, security: none}": (
         "airut.yaml:3: email.relay.security: must be 'starttls', 'tls' or 'plain'"
     ),

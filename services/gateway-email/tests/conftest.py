@@ -70,6 +70,9 @@ class Gateway:
     imap: ImapConfig | None = None
     max_message_bytes: int = 2 * 1024 * 1024
     tls: Any = None
+    tls_now: Any = None
+    """Asked for each connection, in place of `tls`."""
+    require_tls: bool = False
     refusals: list[MailError] = field(default_factory=list)
     host: str = ""
     port: int = 0
@@ -91,7 +94,12 @@ class Gateway:
         intake = Intake(self.bus, email=self.email, repos=lambda: self.repos, resolver=lambda: resolver)
         return SmtpListener(
             SmtpRules(
-                settings=lambda: SmtpSettings("airut.example", self.max_message_bytes, self.tls),
+                settings=lambda: SmtpSettings(
+                    "airut.example",
+                    self.max_message_bytes,
+                    self.tls_now() if self.tls_now else self.tls,
+                    self.require_tls,
+                ),
                 recipient=lambda address: find_recipient(address, self.repos),
                 accept=intake.accept,
                 refused=self.refused,

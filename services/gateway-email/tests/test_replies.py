@@ -202,6 +202,19 @@ def test_any_agent_text_makes_a_well_formed_mail(text: str, subject: str, name: 
     }  # fmt: skip
 
 
+def test_the_same_reply_is_the_same_mail_to_the_byte():
+    answer = reply()
+    file = AttachedFile("a.bin", "application/x-out", b"x")
+    first, second = (build_reply(answer, "airut.example", [file], []).data for _ in range(2))
+    assert first == second
+    changed = build_reply(answer.model_copy(update={"text": "else"}), "airut.example", [file], []).data
+    assert _boundary(changed) != _boundary(first)
+
+
+def _boundary(data: bytes) -> str | None:
+    return message_from_bytes(data).get_boundary()
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.2, "0 s"), (59.4, "59 s"), (65, "1 min 5 s"), (7380, "2 h 3 min")]
 )

@@ -406,6 +406,17 @@ async def test_starttls(encrypted, certificate, lovelace: SigningDomain):
     assert "accepted as" in answer[1]
 
 
+async def test_required_tls_takes_nothing_in_the_clear(encrypted, lovelace: SigningDomain, certificate):
+    encrypted.require_tls = True
+    signed = lovelace.sign(plain_mail().as_bytes())
+    assert (await encrypted.send(signed)).startswith("530")
+    trusting = ssl.create_default_context(cafile=certificate[0])
+    client = aiosmtplib.SMTP(hostname="localhost", port=encrypted.port, start_tls=True, tls_context=trusting)
+    async with client:
+        answer = await client.sendmail("ada@lovelace.example", "demo@airut.example", signed)
+    assert "accepted as" in answer[1]
+
+
 async def test_commands_before_starttls_do_not_count_inside(encrypted, certificate):
     """CVE-2024-34083: what was said in the clear, or smuggled behind STARTTLS, is forgotten."""
     trusting = ssl.create_default_context(cafile=certificate[0])

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from airut_common.bus import Bus, Retry
+from airut_common.bus import Bus, Reject, Retry
 from airut_common.bus.topology import EMAIL_REPLIES
 from airut_common.config.models import RelayConfig
-from airut_common.contracts.v1 import Reply, subjects
+from airut_common.contracts.v1 import Reply, subjects, utc_now
 from airut_common.secrets import Secret
 from airut_common.testing.builders import email_route, reply
 from airut_gateway_email import ledger as ledger_module
@@ -157,6 +157,56 @@ async def test_a_lost_file_is_named(way_out: WayOut, sink: MailSink):
     body = (await sink.next()).message.get_body(("plain",))
     assert body is not None
     assert "gone.bin is no longer in the store" in body.get_content().replace("\n", " ")
+
+
+async def test_files_above_the_relays_limit_are_named_with_their_size_and_not_sent(bus: Bus, tmp_path: Path):
+    async with MailSink(size=20_000).running() as small:
+        way = WayOut(bus, small, tmp_path)
+        blob = await bus.put_blob(b"x" * 30_000, name="big.bin", media_type="application/x-out")
+        await way.handler(reply(attachments=(blob,)))
+        body = (await small.next()).message.get_body(("plain",))
+        assert small.attempts == 1
+    assert body is not None
+    assert "big.bin (30,000 bytes)" in body.get_content().replace("\n", " ")
+
+
+async def test_the_next_mail_goes_over_the_same_connection(way_out: WayOut, sink: MailSink):
+    for _ in range(5):
+        await way_out.publish(reply())
+        await sink.next()
+        await emptied(way_out.bus)
+    assert sink.connections == 1
+
+
+async def test_a_refusal_does_not_spoil_the_next_mail(way_out: WayOut, sink: MailSink):
+    sink.answers.append("554 5.7.1 we do not want this")
+    await way_out.publish(reply())
+    await way_out.event()
+    await way_out.publish(reply())
+    await sink.next()
+    assert sink.attempts == 2
+
+
+async def test_a_kept_connection_that_the_relay_closed_is_replaced(bus: Bus, sink: MailSink, tmp_path: Path):
+    way = WayOut(bus, sink, tmp_path)
+    await way.handler(reply())
+    port = sink.port
+    for transport in sink.transports:
+        transport.abort()
+    await way.handler(reply())
+    assert sink.mails.qsize() == 2
+    assert (sink.connections, sink.port) == (2, port)
+
+
+async def test_after_two_days_the_operator_hears_the_relays_words(bus: Bus, sink: MailSink, tmp_path: Path):
+    sink.answers.append("451 4.3.0 the disk is full")
+    way = WayOut(bus, sink, tmp_path)
+    with pytest.raises(Reject, match="the disk is full"):
+        await way.handler(reply(created_at=utc_now() - timedelta(days=2)))
+    code, text = await way.event()
+    assert code == "reply_refused"
+    assert "ada@lovelace.example" in text
+    assert "the disk is full" in text
 
 
 async def test_stopping_finishes_what_is_under_way_and_begins_nothing(way_out: WayOut, sink: MailSink):

@@ -77,9 +77,11 @@ async def run(service: Service) -> None:
             report=service.report,
         )
     )
+    relay = Relay(lambda: live.email.relay, lambda name: secrets.get(None, name))
+    stack.callback(relay.close)
     replies = ReplyHandler(
         service.bus,
-        Relay(lambda: live.email.relay, lambda name: secrets.get(None, name)),
+        relay,
         SentLedger(service.settings.state_dir / "sent-replies"),
         hostname=lambda: live.email.hostname,
         report=service.report,
@@ -150,7 +152,8 @@ class LiveSettings:
     def smtp(self) -> SmtpSettings:
         """What the next connection works with."""
         email = self.email
-        return SmtpSettings(email.hostname, email.max_message_bytes, self._certificates.context(email.tls))
+        tls = self._certificates.context(email.tls)
+        return SmtpSettings(email.hostname, email.max_message_bytes, tls, email.require_tls)
 
     async def follow_resolver(self) -> None:
         """Use the configured DNS server.

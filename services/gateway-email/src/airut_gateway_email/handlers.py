@@ -9,14 +9,16 @@ from typing import Protocol
 import structlog
 
 from airut_common.bus import Bus, BusUnavailable, Reject, Retry
-from airut_common.contracts.v1 import Reply
+from airut_common.bus.topology import EMAIL_REPLIES
+from airut_common.contracts.v1 import Reply, utc_now
 from airut_gateway_email.addresses import BadAddress
+from airut_gateway_email.errors import printable
 from airut_gateway_email.ledger import SentLedger
 from airut_gateway_email.refusals import Report
 from airut_gateway_email.replies import AttachedFile, OutgoingMail, build_reply
 from airut_gateway_email.smtp_out import SendFailed, SendRefused
 
-WITHOUT_FILES = "The attached files were left out: the mail server does not take a mail of that size."
+WITHOUT_FILES = "The files were left out, because the mail server does not take a mail of that size"
 
 AFTER_STOP = timedelta(seconds=1)
 
@@ -79,16 +81,22 @@ class ReplyHandler:
             files, notes = await self._files(reply)
             await self._send(reply, files, notes)
         except (SendFailed, BusUnavailable) as error:
+            if utc_now() - reply.created_at >= EMAIL_REPLIES.give_up_after:
+                raise await self._failed(reply, f"given up after two days: {error}") from error
             after = self._ledger.next_try(reply.id)
             await self._report("warning", "reply_delayed", f"reply {reply.id} waits: {error}", reply.repo)
             raise Retry(str(error), after) from error
         except (SendRefused, BadAddress) as error:
-            await self._report(
-                "error", "reply_refused", f"reply {reply.id} cannot be sent: {error}", reply.repo
-            )
-            raise Reject(str(error)) from error
+            raise await self._failed(reply, str(error)) from error
         self._ledger.sent(reply.id)
         log.info("reply_sent", reply=reply.id, repo=reply.repo)
+
+    async def _failed(self, reply: Reply, reason: str) -> Reject:
+        """Tell the operator that an answer did not reach its reader, in the relay's words."""
+        log.error("reply_refused", reply=reply.id, repo=reply.repo, reason=reason)
+        text = f"reply {reply.id} to {printable(reply.route.recipient)} cannot be sent: {reason}"
+        await self._report("error", "reply_refused", text, reply.repo)
+        return Reject(reason)
 
     async def _send(self, reply: Reply, files: list[AttachedFile], notes: list[str]) -> None:
         try:
@@ -97,7 +105,9 @@ class ReplyHandler:
             if not (error.too_large and files):
                 raise
             # An answer without its files is worth more than no answer.
-            await self._relay.send(build_reply(reply, self._hostname(), [], [*notes, WITHOUT_FILES]))
+            named = ", ".join(f"{file.name} ({len(file.data):,} bytes)" for file in files)
+            without = [*notes, f"{WITHOUT_FILES}: {named}"]
+            await self._relay.send(build_reply(reply, self._hostname(), [], without))
 
     async def _files(self, reply: Reply) -> tuple[list[AttachedFile], list[str]]:
         files: list[AttachedFile] = []

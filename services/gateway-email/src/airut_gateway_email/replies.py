@@ -1,5 +1,6 @@
 """Pure: a reply from the bus -> a mail. What an agent wrote is hostile: to headers, terminals and mail programs."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -106,7 +107,18 @@ def build_reply(
     message.add_alternative(html, subtype="html", cte="quoted-printable")
     for file in files:
         _attach(message, file)
+    _set_boundaries(message, [reply.encode(), html.encode(), *(file.data for file in files)])
     return OutgoingMail(str(sender), str(recipient), message_id, message.as_bytes())
+
+
+def _set_boundaries(message: EmailMessage, content: Sequence[bytes]) -> None:
+    """The same reply is the same mail to the byte, whenever it is built: a copy is known as one by any means.
+
+    Boundaries are made of all that stands between them, so that nobody can write one into a text or file.
+    """
+    digest = hashlib.sha256(b"".join(hashlib.sha256(piece).digest() for piece in content)).hexdigest()
+    for number, part in enumerate(part for part in message.walk() if part.is_multipart()):
+        part.set_boundary(f"=_{digest[:40]}_{number}")
 
 
 def reply_subject(subject: str) -> str:

@@ -17,7 +17,7 @@ from airut_gateway_email.recipients import Recipient
 from airut_gateway_email.requests import Arrival
 from airut_gateway_email.sender_auth import Envelope
 
-MAX_CONNECTIONS = 100
+MAX_CONNECTIONS = 300
 MAX_CONNECTIONS_PER_PEER = 20
 MAX_TRANSFERS = 8
 """Mails being received or judged at the same moment; each may hold the largest allowed size in memory."""
@@ -35,6 +35,7 @@ class SmtpSettings:
     hostname: str
     max_message_bytes: int
     tls: ssl.SSLContext | None
+    require_tls: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,7 @@ class _Connection(SMTP):
             hostname=settings.hostname,
             ident="ESMTP Airut",
             tls_context=settings.tls,
+            require_starttls=settings.require_tls,
             timeout=IDLE_SECONDS,
             auth_exclude_mechanism=("LOGIN", "PLAIN"),
             command_call_limit=COMMANDS_PER_CONNECTION,

@@ -1,18 +1,17 @@
 """SMTP out: hand one mail to the configured relay. Certificates are always verified (row 70)."""
 
-import ssl
 from collections.abc import Callable
-from pathlib import Path
 
 import aiosmtplib
 
 from airut_common.config.models import RelayConfig
 from airut_common.secrets import Secret
+from airut_gateway_email.connections import Login, Misconfigured, RelayConnections
 from airut_gateway_email.errors import printable
 from airut_gateway_email.replies import OutgoingMail
 
-CONNECT_SECONDS = 30.0
-SEND_SECONDS = 120.0
+SEND_SECONDS = 600.0
+"""RFC 5321 §4.5.3.2.6: who hangs up earlier while the relay stores a mail sends it twice."""
 _TOO_LARGE = frozenset({552, 523})
 """RFC 5321 §4.2.2 and what some servers say instead."""
 
@@ -35,6 +34,7 @@ class Relay:
     def __init__(self, config: Callable[[], RelayConfig], password: Callable[[str], Secret | None]) -> None:
         self._config = config
         self._password = password
+        self._connections = RelayConnections()
 
     async def send(self, mail: OutgoingMail) -> None:
         """Returns when the relay has said 250.
@@ -44,10 +44,12 @@ class Relay:
             SendRefused: permanent.
         """
         config = self._config()
-        client = self._client(config)
         try:
-            async with client:
+            async with self._connections.lend(self._login(config)) as client:
+                _require_size(client, mail)
                 await client.sendmail(mail.sender, [mail.recipient], mail.data, timeout=SEND_SECONDS)
+        except Misconfigured as error:
+            raise SendFailed(str(error)) from None
         except aiosmtplib.SMTPAuthenticationError as error:
             raise SendFailed(f"the relay does not accept our login: {_said(error)}") from None
         except aiosmtplib.SMTPRecipientsRefused as error:
@@ -60,29 +62,24 @@ class Relay:
                 printable(f"{config.host}:{config.port}: {str(error) or type(error).__name__}")
             ) from None
 
-    def _client(self, config: RelayConfig) -> aiosmtplib.SMTP:
+    def close(self) -> None:
+        """Hang up connections that are kept for the next mail."""
+        self._connections.close()
+
+    def _login(self, config: RelayConfig) -> Login:
         password = self._password(config.password_secret) if config.password_secret else None
         if config.password_secret and password is None:
             raise SendFailed(f"the secret {config.password_secret} is not set; run `airut secret set`")
-        return aiosmtplib.SMTP(
-            hostname=config.host,
-            port=config.port,
-            username=config.username,
-            password=password.reveal() if password else None,
-            use_tls=config.security == "tls",
-            start_tls=config.security == "starttls",
-            tls_context=None if config.security == "plain" else _verifying_context(config.ca_file),
-            timeout=CONNECT_SECONDS,
+        return Login.of(config, password)
+
+
+def _require_size(client: aiosmtplib.SMTP, mail: OutgoingMail) -> None:
+    """RFC 1870: a relay that names its limit need not be sent what is above it. 0 and no number are no limit."""
+    limit = client.esmtp_extensions.get("size", "").strip()
+    if limit.isascii() and limit.isdigit() and 0 < int(limit) < len(mail.data):
+        raise SendRefused(
+            f"the mail has {len(mail.data)} bytes, the relay takes {int(limit)}", too_large=True
         )
-
-
-def _verifying_context(ca_file: Path | None) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise SendFailed(f"relay.ca_file {ca_file} cannot be used: {error}") from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def _judge(error: aiosmtplib.SMTPResponseException) -> Exception:

@@ -116,7 +116,8 @@ ADVISORIES: Final = Stream(
 STREAMS: Final = (TASKS, REPLIES, EVENTS, DEAD, ADVISORIES)
 
 ORCHESTRATOR_TASKS: Final = Consumer(TASKS.name, "orchestrator", "airut.v1.task.requested.*")
-EMAIL_REPLIES: Final = Consumer(REPLIES.name, "gateway-email", "airut.v1.reply.email.*")
+# Each restart of the gateway is a delivery of all that waits for the relay, and two days can hold many of them.
+EMAIL_REPLIES: Final = Consumer(REPLIES.name, "gateway-email", "airut.v1.reply.email.*", max_deliveries=1000)
 CONSUMERS: Final = (ORCHESTRATOR_TASKS, EMAIL_REPLIES)
 
 

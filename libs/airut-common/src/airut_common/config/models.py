@@ -113,8 +113,16 @@ class EmailConfig(StrictModel):
     """Our name in the SMTP banner and in Message-IDs."""
     max_message_bytes: Annotated[int, Field(ge=1024)] = 25 * 1024 * 1024
     tls: TlsFiles | None = None
+    require_tls: bool = False
+    """Take mail over STARTTLS only. A public MX must not (RFC 3207 §4): it would lose mail."""
     authentication: SenderAuthConfig = SenderAuthConfig()
     relay: RelayConfig
+
+    @model_validator(mode="after")
+    def _required_tls_has_a_certificate(self) -> Self:
+        if self.require_tls and self.tls is None:
+            raise ValueError("require_tls needs tls: a certificate and its key")
+        return self
 
     @model_validator(mode="after")
     def _believed_peers_are_named(self) -> Self:

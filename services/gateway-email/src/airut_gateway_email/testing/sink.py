@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
-from typing import Any
+from typing import Any, override
 
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
@@ -29,14 +29,37 @@ class Delivered:
         return parsed
 
 
+class _Kept(SMTP):
+    """A connection that a test can cut."""
+
+    def __init__(self, transports: list[asyncio.Transport], *args: Any, **options: Any) -> None:
+        self._transports = transports
+        super().__init__(*args, **options)
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transports.append(transport)
+        super().connection_made(transport)
+
+
 class MailSink:
     """Accepts everything, unless `answers` holds a line to give to the next mail instead of 250."""
 
-    def __init__(self, *, tls: ssl.SSLContext | None = None, login: tuple[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        tls: ssl.SSLContext | None = None,
+        login: tuple[str, str] | None = None,
+        size: int = 32 * 1024 * 1024,
+    ) -> None:
         self.mails: asyncio.Queue[Delivered] = asyncio.Queue()
         self.answers: list[str] = []
         self.attempts = 0
+        self.connections = 0
+        self.transports: list[asyncio.Transport] = []
         self.port = 0
+        self._size = size
         self._tls = tls
         self._login = login
 
@@ -57,8 +80,11 @@ class MailSink:
         return await asyncio.wait_for(self.mails.get(), timeout_seconds)
 
     def _connection(self) -> SMTP:
-        return SMTP(
+        self.connections += 1
+        return _Kept(
+            self.transports,
             self,
+            data_size_limit=self._size,
             hostname="sink.example",
             tls_context=self._tls,
             require_starttls=self._tls is not None,
