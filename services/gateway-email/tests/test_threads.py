@@ -1,5 +1,7 @@
 """Which conversation a mail continues."""
 
+from email.header import Header
+
 import pytest
 
 from airut_gateway_email.rawmail import parse_raw_mail
@@ -36,6 +38,7 @@ def _mail(*headers: str):
         (["In-Reply-To: <airut.../../etc.x@airut.example>"], None),
         ([f"In-Reply-To: <airut.{'c' * 65}.x@airut.example>"], None),
         (["Subject: [airut:] [airut:UPPER]"], None),
+        ([f"Subject: {Header(f'Prüfe [airut:{C1}]', 'utf-8').encode()}"], C1),
     ],
 )
 def test_row_71_a_thread_is_found_by_full_ids_that_we_issued(headers: list[str], conversation: str | None):

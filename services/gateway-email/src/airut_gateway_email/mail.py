@@ -25,6 +25,7 @@ MAX_TAGS = 20_000
 MAX_SUBJECT = 300
 MAX_NAME = 200
 
+_INVITATION = "text/calendar"
 _ENCODINGS = frozenset({"7bit", "8bit", "binary", "quoted-printable", "base64"})
 _SIGNATURES = frozenset(
     {"application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature"}
@@ -108,13 +109,21 @@ def decode_text(data: bytes, charset: str | None) -> str:
     try:
         codec = codecs.lookup(charset or "utf-8")
         if codec._is_text_encoding and codec.name.replace("_", "-") not in _NO_CHARSETS:
-            return data.decode(codec.name)
+            return _western(data) if codec.name == "iso8859-1" else data.decode(codec.name)
     except (LookupError, ValueError):
         pass  # unknown, or not what it says: see below
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        return data.decode("latin-1" if charset is None else "utf-8", "replace")
+        return _western(data) if charset is None else data.decode("utf-8", "replace")
+
+
+def _western(data: bytes) -> str:
+    """What calls itself ISO-8859-1 is Windows-1252 nearly always, and everybody reads it so (WHATWG Encoding §4.2)."""
+    try:
+        return data.decode("cp1252")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 def _collect(part: Message, into: _Collected, *, depth: int, is_body: bool) -> None:
@@ -135,6 +144,7 @@ def _collect(part: Message, into: _Collected, *, depth: int, is_body: bool) -> N
             and is_body
             and child not in chosen
             and _is_text(child)
+            and child.get_content_type() != _INVITATION
         ):
             continue  # the same text in another form
         if child.get_content_type() in _SIGNATURES and part.get_content_subtype() == "signed":
@@ -147,7 +157,8 @@ def _chosen(subtype: str, children: Sequence[Message]) -> tuple[Message, ...]:
     if subtype == "alternative":
         texts = [child for child in children if not _is_file(child)]
         plain = [child for child in texts if child.get_content_type() == "text/plain" and _has_content(child)]
-        return tuple(plain[:1] or texts[-1:])
+        rich = [child for child in texts if child.get_content_type() != _INVITATION]
+        return tuple(plain[:1] or rich[-1:] or texts[-1:])
     if subtype in ("related", "signed", "encrypted"):
         return tuple(children[:1])
     if subtype in ("mixed", "report", "digest", "parallel"):
@@ -228,7 +239,7 @@ def _file_name(part: Message, number: int) -> str:
     name = _UNSAFE_IN_NAME.sub("_", name).strip(" .")
     if name:
         return name if len(name) <= MAX_NAME else name[: MAX_NAME // 2] + "…" + name[-MAX_NAME // 4 :]
-    ending = {"text/html": "html", "text/plain": "txt", "message/rfc822": "eml"}.get(
+    ending = {"text/html": "html", "text/plain": "txt", "message/rfc822": "eml", _INVITATION: "ics"}.get(
         part.get_content_type(), "bin"
     )
     return f"attachment-{number}.{ending}"

@@ -2,6 +2,7 @@
 
 import re
 
+from airut_gateway_email.mail import decode_words
 from airut_gateway_email.rawmail import RawMail
 
 _ID = re.compile(r"<[!-;=?-~]{1,240}>")
@@ -42,7 +43,8 @@ def find_conversation(mail: RawMail, hostname: str) -> str | None:
         conversation = issued_here(identifier, hostname)
         if conversation is not None:
             return conversation
-    tag = _TAG.search(mail.first("subject") or "")
+    # Some programs encode a subject as soon as it has one letter beyond ASCII, the tag with it.
+    tag = _TAG.search(decode_words(mail.first("subject") or ""))
     return tag["conversation"] if tag else None
 
 
