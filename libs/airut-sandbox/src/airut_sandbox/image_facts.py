@@ -6,10 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from airut_common.processes import ProcessFailed
 from airut_sandbox.errors import SandboxError
 from airut_sandbox.podman import Podman
+from airut_sandbox.spec import INSTALLATION_LABEL
 
 _INSPECT_SECONDS = 60
+_LIST_SECONDS = 120
+_LIST_TRIES = 5
 #: Podman obeys these as if they were its own options: CVE-2026-94603.
 _OBEYED_ANNOTATIONS = "io.podman.annotations."
 
@@ -27,6 +31,26 @@ async def inspect_images(podman: Podman, names: Sequence[str]) -> list[dict[str,
         return None
     images: list[dict[str, Any]] = json.loads(completed.stdout)
     return images
+
+
+async def images_of(podman: Podman, installation: str, *options: str) -> list[dict[str, Any]]:
+    """What `podman images OPTIONS` lists of one installation.
+
+    Raises:
+        ProcessError: Podman does not answer.
+    """
+    ask = ("images", *options, f"--filter=label={INSTALLATION_LABEL}", "--format=json")
+    done = await podman.run(*ask, timeout_seconds=_LIST_SECONDS, check=False)
+    for _ in range(_LIST_TRIES - 1):
+        if done.returncode == 0:
+            break
+        # Podman gives up on the whole list when somebody removes an image meanwhile.
+        done = await podman.run(*ask, timeout_seconds=_LIST_SECONDS, check=False)
+    if done.returncode != 0:
+        raise ProcessFailed("podman", done)
+    found: list[dict[str, Any]] = json.loads(done.stdout or b"[]")
+    # Compared here, because Podman's filter reads a value as a pattern.
+    return [image for image in found if labels_of(image).get(INSTALLATION_LABEL) == installation]
 
 
 def labels_of(image: Mapping[str, Any]) -> Mapping[str, str]:

@@ -1,6 +1,5 @@
 """Images that an installation made and uses no more."""
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,8 +8,9 @@ from typing import Any, Final
 from airut_common.processes import ProcessError
 
 from .errors import SandboxError
+from .image_facts import images_of, labels_of
 from .podman import Podman
-from .spec import INSTALLATION_LABEL, REPO_LABEL
+from .spec import REPO_LABEL
 
 KEPT: Final = 6
 """Of each repository, the newest: what its tasks use now, and what a revert would use. Each build leaves two."""
@@ -33,17 +33,12 @@ async def old_images(podman: Podman, installation: str, *, before: datetime) -> 
         SandboxError: Podman does not answer.
     """
     try:
-        done = await podman.run(
-            *("images", f"--filter=label={INSTALLATION_LABEL}", "--format=json"), timeout_seconds=_SECONDS
-        )
+        listed = await images_of(podman, installation)
     except ProcessError as error:
         raise SandboxError(f"the images cannot be listed: {error}") from error
     by_repo: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-    for image in json.loads(done.stdout or b"[]"):
-        labels = image.get("Labels") or {}
-        # Compared here, because Podman's filter reads a value as a pattern.
-        if labels.get(INSTALLATION_LABEL) == installation:
-            by_repo[labels.get(REPO_LABEL, "")].append(image)
+    for image in listed:
+        by_repo[labels_of(image).get(REPO_LABEL, "")].append(image)
     found: list[OldImage] = []
     for images in by_repo.values():
         newest_first = sorted(images, key=lambda image: int(image["Created"]), reverse=True)
