@@ -3,7 +3,6 @@
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import update
@@ -11,6 +10,7 @@ from sqlalchemy import update
 import airut_orchestrator.database.store as store_module
 from airut_common.config.models import RetentionConfig
 from airut_common.contracts.v1 import utc_now
+from airut_common.processes import Completed
 from airut_common.testing.builders import reply, task_request
 from airut_orchestrator.database.schema import Conversation
 from airut_orchestrator.database.store import Store
@@ -27,11 +27,11 @@ class FakePodman:
         self.images: list[dict] = []
         self.removed: list[str] = []
 
-    async def run(self, command: str, *arguments: str, **_: object) -> SimpleNamespace:
+    async def run(self, command: str, *arguments: str, **_: object) -> Completed:
         if command == "rmi":
             self.removed.append(arguments[-1])
-            return SimpleNamespace(stdout=b"")
-        return SimpleNamespace(stdout=json.dumps(self.images).encode())
+            return Completed(0, b"", b"")
+        return Completed(0, json.dumps(self.images).encode(), b"")
 
     def add(self, name: str, days: float, *, installation: str = "here", repo: str = "demo") -> None:
         created = int((datetime.now(UTC) - timedelta(days=days)).timestamp())
