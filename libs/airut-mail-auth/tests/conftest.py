@@ -1,6 +1,6 @@
-"""Fixtures: a zone server, a resolver that asks it, a signing domain, and a judge over them."""
+"""Fixtures: a judge over the zone server's names."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,7 +8,6 @@ import pytest
 
 from airut_mail_auth import Envelope, Proof, Record, Rules, verify_bytes
 from airut_mail_auth.dns import DnsResolver
-from airut_mail_auth.testing.signing import SigningDomain
 from airut_mail_auth.testing.zones import ZoneServer
 
 CLIENT = "192.0.2.10"
@@ -20,25 +19,6 @@ class NotProven(Exception):
     def __init__(self, record: Record) -> None:
         super().__init__(record.explanation)
         self.record = record
-
-
-@pytest.fixture
-async def zone() -> AsyncIterator[ZoneServer]:
-    async with ZoneServer().running() as server:
-        yield server
-
-
-@pytest.fixture
-def resolver(zone: ZoneServer) -> DnsResolver:
-    return DnsResolver(("127.0.0.1", zone.port))
-
-
-@pytest.fixture
-def lovelace(zone: ZoneServer) -> SigningDomain:
-    """The user's domain, set up well."""
-    domain = SigningDomain("lovelace.example")
-    domain.publish(zone)
-    return domain
 
 
 @pytest.fixture

@@ -278,7 +278,7 @@ async def test_pages_of_sessions(pool: WorkerPool, world: World, tmp_path: Path,
     networks = sessions.SandboxNetworks(pool, attach_socket=tmp_path / "attach.sock")
     opened = [await pool.open(config(name, credential())) for name in ("c", "a", "b")]
     tcp, udp = pair()
-    await pool.attach(opened[1].token, tcp, udp)
+    await networks._take(opened[1].token, tcp, udp)
     world.of(pool.slot_of("a")).tell(Moved(sandbox="a", progress=Progress(totals=Totals(4, 1, 20, 30))))
     first = networks.page("")
     assert [each.sandbox for each in first.sessions] == ["a", "b"]

@@ -1,17 +1,14 @@
-"""Fixtures: a zone server, a signing domain, and the gateway's intake and listener on a real bus."""
+"""Fixtures: the gateway's intake and listener on a real bus."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from airut_common.bus import Bus
 from airut_common.bus.topology import ORCHESTRATOR_TASKS
@@ -23,6 +20,7 @@ from airut_gateway_email.intake import Intake
 from airut_gateway_email.recipients import find_recipient
 from airut_gateway_email.sender_auth import Resolver
 from airut_gateway_email.smtp_in import SmtpListener, SmtpRules, SmtpSettings
+from airut_gateway_email.testing.certificates import write_certificate
 from airut_gateway_email.testing.signing import SigningDomain
 from airut_gateway_email.testing.zones import ZoneServer
 
@@ -33,25 +31,6 @@ def repo(address: str, *senders: str) -> RepoConfig:
         senders=senders or ("ada@lovelace.example",),
         git=GitConfig(url="https://git.example/x.git"),
     )
-
-
-@pytest.fixture
-async def zone() -> AsyncIterator[ZoneServer]:
-    async with ZoneServer().running() as server:
-        yield server
-
-
-@pytest.fixture
-def resolver(zone: ZoneServer) -> Resolver:
-    return Resolver(("127.0.0.1", zone.port))
-
-
-@pytest.fixture
-def lovelace(zone: ZoneServer) -> SigningDomain:
-    """The user's domain, set up well."""
-    domain = SigningDomain("lovelace.example")
-    domain.publish(zone)
-    return domain
 
 
 @dataclass
@@ -186,25 +165,6 @@ def now() -> datetime:
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
     """Files of a certificate for localhost, which vouches for itself, and of its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "airut.example")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    cert_file, key_file = tmp_path / "c.pem", tmp_path / "k.pem"
-    cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return cert_file, key_file
+    files = tmp_path / "c.pem", tmp_path / "k.pem"
+    write_certificate(*files)
+    return files

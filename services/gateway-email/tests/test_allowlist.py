@@ -2,8 +2,8 @@
 
 import pytest
 
-from airut_gateway_email.addresses import parse_address
 from airut_gateway_email.sender_auth.allowlist import matching_rule
+from airut_mail_auth.addresses import parse_address
 
 RULES = ("ada@lovelace.example", "*@team.example", "*@bücher.example", "not an address", "*@*")
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs
 
 import pytest
@@ -89,16 +89,13 @@ async def requests(bus: Bus) -> AsyncIterator[asyncio.Queue[TaskRequest]]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-class Line:
-    """A wire to the mail server that is cut when the client wants to delete."""
+class _Server:
+    """Something that listens on loopback."""
 
-    def __init__(self, port: int) -> None:
-        self._target = port
-        self.port = 0
-        self.deleting = asyncio.Event()
+    port = 0
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator["Line"]:
+    async def running(self) -> AsyncIterator[Self]:
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         try:
@@ -106,6 +103,17 @@ class Line:
         finally:
             server.close()
             server.abort_clients()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        raise NotImplementedError
+
+
+class Line(_Server):
+    """A wire to the mail server that is cut when the client wants to delete."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self.deleting = asyncio.Event()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream, out = await asyncio.open_connection("127.0.0.1", self._target)
@@ -160,22 +168,11 @@ async def test_killed_between_storing_and_deleting_a_mail_runs_once(
             assert (await asyncio.wait_for(found.get(), 20)).text == "Another."
 
 
-class TokenServer:
+class TokenServer(_Server):
     """An authorization server: tokens for a refresh token (RFC 6749 §6), and Dovecot's questions about them."""
 
     def __init__(self) -> None:
-        self.port = 0
         self.asked: list[dict[str, str]] = []
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["TokenServer"]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
-            yield self
-        finally:
-            server.close()
-            server.abort_clients()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()

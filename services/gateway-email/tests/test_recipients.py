@@ -3,8 +3,8 @@
 import pytest
 
 from airut_common.config.models import GitConfig, RepoConfig
-from airut_gateway_email.addresses import parse_address
 from airut_gateway_email.recipients import Recipient, find_recipient, is_ours
+from airut_mail_auth.addresses import parse_address
 
 
 def _repo(address: str) -> RepoConfig:

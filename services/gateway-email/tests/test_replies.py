@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from airut_common.contracts.v1 import Reply, Usage
 from airut_common.testing.builders import email_route, reply
-from airut_gateway_email.addresses import BadAddress
 from airut_gateway_email.rawmail import parse_raw_mail
 from airut_gateway_email.replies import AttachedFile, build_reply, count, duration, reply_subject
 from airut_gateway_email.threads import find_conversation
+from airut_mail_auth.addresses import BadAddress
 
 ID, CONVERSATION = "a" * 32, "c" * 32
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from airut_gateway_email.addresses import parse_address
 from airut_gateway_email.rawmail import parse_raw_mail
 from airut_gateway_email.requests import request_id
 from airut_gateway_email.sender_auth import Proof
+from airut_mail_auth.addresses import parse_address
 
 ADA = parse_address("ada@lovelace.example")
 

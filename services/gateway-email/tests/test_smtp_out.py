@@ -17,7 +17,7 @@ from airut_common.contracts.v1 import Reply, subjects, utc_now
 from airut_common.secrets import Secret
 from airut_common.testing.builders import email_route, reply
 from airut_gateway_email import ledger as ledger_module
-from airut_gateway_email.handlers import WITHOUT_FILES, ReplyHandler
+from airut_gateway_email.handlers import TOO_LARGE_NOTE, ReplyHandler
 from airut_gateway_email.ledger import SentLedger
 from airut_gateway_email.smtp_out import Relay
 from airut_gateway_email.testing.sink import MailSink
@@ -148,7 +148,7 @@ async def test_too_large_files_are_left_out_and_named(way_out: WayOut, sink: Mai
     assert list(mail.message.iter_attachments()) == []
     body = mail.message.get_body(("plain",))
     assert body is not None
-    assert WITHOUT_FILES in body.get_content()
+    assert TOO_LARGE_NOTE in body.get_content()
 
 
 async def test_a_lost_file_is_named(way_out: WayOut, sink: MailSink):

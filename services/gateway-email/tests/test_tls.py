@@ -2,40 +2,12 @@
 
 import asyncio
 import ssl
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import aiosmtplib
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from airut_common.config.models import TlsFiles
+from airut_gateway_email.testing.certificates import write_certificate
 from airut_gateway_email.tls import CertificateStore
-
-
-def _renew(certificate: Path, key_file: Path) -> bytes:
-    """Write another certificate for localhost and its key; returns its DER form."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "airut.example")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return made.public_bytes(serialization.Encoding.DER)
 
 
 async def _served(port: int) -> bytes | None:
@@ -52,7 +24,7 @@ async def test_a_renewed_certificate_needs_no_restart_and_a_broken_one_is_not_us
     files, store = TlsFiles(certificate=certificate[0], key=certificate[1]), CertificateStore()
     gateway.tls_now = lambda: store.context(files)
     first = await _served(gateway.port)
-    renewed = _renew(*certificate)
+    renewed = write_certificate(*certificate)
     assert first != renewed
     assert await _served(gateway.port) == renewed
     certificate[0].write_text("half of a certificate")

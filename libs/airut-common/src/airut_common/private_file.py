@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
 
@@ -12,6 +14,22 @@ def create_private(path: Path, content: bytes) -> None:
     Raises:
         OSError: it could not be written.
     """
+    with _draft(path, content) as draft, contextlib.suppress(FileExistsError):
+        os.link(draft, path)
+
+
+def replace_private(path: Path, content: bytes) -> None:
+    """Make a private file in place of what is there.
+
+    Raises:
+        OSError: it could not be written; what was there stays.
+    """
+    with _draft(path, content) as draft:
+        draft.replace(path)
+
+
+@contextmanager
+def _draft(path: Path, content: bytes) -> Iterator[Path]:
     draft = path.with_name(f".{path.name}.{token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -19,7 +37,6 @@ def create_private(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
+        yield draft
     finally:
-        draft.unlink()
+        draft.unlink(missing_ok=True)

@@ -140,9 +140,8 @@ class Engine:
         held = known.environment if known is not None else after.environment if after is not None else {}
         entries = Entries.build(config.credentials, self._surrogates(config.sandbox, held))
         restored = known is None and bool(held)
-        if (
-            not restored
-        ):  # what goes on was checked before, and what it was opened with may have been taken away
+        # What goes on was checked before, and what it was opened with may have been taken away.
+        if not restored:
             entries.check_usable(policy)
         environment = entries.environment()
         if known is None:
@@ -186,7 +185,6 @@ class Engine:
         )
         await listener.start(tcp, udp, tcp6)
         self._listeners[sandbox] = listener
-        session.attached = True
         session.record("session", "info", "attached")
 
     def replace_policy(self, sandbox: str, policy: str, source: str) -> None:

@@ -30,10 +30,6 @@ class Held(Protocol):
         """By the monotonic clock."""
 
     @property
-    def attached(self) -> bool:
-        """Whether it has sockets."""
-
-    @property
     def progress(self) -> Progress:
         """How far it is, as far as is known."""
 

@@ -73,8 +73,6 @@ class Session:
     """Bytes of inspected bodies that are held in memory."""
     generation: int = 0
     """Grows when policy or credentials change; connections of an older one are cut (field notes 33)."""
-    attached: bool = False
-    """Whether it has sockets."""
     closed: bool = False
     opened_at: float = field(default_factory=time.monotonic)
     _sequence: int = 0

@@ -119,7 +119,7 @@ class SandboxNetworks:
         """The open sessions behind that id, in the order of their ids; as many as an answer holds."""
         behind = sorted(sandbox for sandbox in self.sessions if sandbox > after)
         return SessionsListed(
-            sessions=tuple(_shown(self.sessions[sandbox]) for sandbox in behind[:PAGE]),
+            sessions=tuple(self._shown(self.sessions[sandbox]) for sandbox in behind[:PAGE]),
             more=len(behind) > PAGE,
         )
 
@@ -166,6 +166,20 @@ class SandboxNetworks:
         namespace = self._namespaces[session.token]
         return namespace is not None and namespace not in inhabited
 
+    def _shown(self, held: Held) -> OpenedSession:
+        totals = held.progress.totals
+        return OpenedSession(
+            sandbox=held.config.sandbox,
+            task=held.config.task,
+            repo=held.config.repo,
+            attached=held.token in self._namespaces,
+            open_seconds=round(time.monotonic() - held.opened_at, 3),
+            requests=totals.requests,
+            denied=totals.denied,
+            bytes_out=totals.bytes_out,
+            bytes_in=totals.bytes_in,
+        )
+
     async def _take(
         self, token: str, tcp: socket.socket, udp: socket.socket, tcp6: socket.socket | None = None
     ) -> None:
@@ -188,21 +202,6 @@ def _refusals() -> Iterator[None]:
         raise SessionRefused(UNUSABLE_CREDENTIAL, str(error)) from None
     except EnginesUnavailable as error:
         raise SessionRefused(UNAVAILABLE, str(error)) from None
-
-
-def _shown(held: Held) -> OpenedSession:
-    totals = held.progress.totals
-    return OpenedSession(
-        sandbox=held.config.sandbox,
-        task=held.config.task,
-        repo=held.config.repo,
-        attached=held.attached,
-        open_seconds=round(time.monotonic() - held.opened_at, 3),
-        requests=totals.requests,
-        denied=totals.denied,
-        bytes_out=totals.bytes_out,
-        bytes_in=totals.bytes_in,
-    )
 
 
 def engine_settings(egress: EgressConfig) -> EngineSettings:

@@ -39,14 +39,15 @@ async def images_of(podman: Podman, installation: str, *options: str) -> list[di
     Raises:
         ProcessError: Podman does not answer.
     """
-    ask = ("images", *options, f"--filter=label={INSTALLATION_LABEL}", "--format=json")
-    done = await podman.run(*ask, timeout_seconds=_LIST_SECONDS, check=False)
-    for _ in range(_LIST_TRIES - 1):
+    for _ in range(_LIST_TRIES):
+        done = await podman.run(
+            "images", *options, f"--filter=label={INSTALLATION_LABEL}", "--format=json",
+            timeout_seconds=_LIST_SECONDS, check=False,
+        )  # fmt: skip
         if done.returncode == 0:
             break
-        # Podman gives up on the whole list when somebody removes an image meanwhile.
-        done = await podman.run(*ask, timeout_seconds=_LIST_SECONDS, check=False)
-    if done.returncode != 0:
+        # Podman gives up on the whole list when somebody removes an image meanwhile: ask again.
+    else:
         raise ProcessFailed("podman", done)
     found: list[dict[str, Any]] = json.loads(done.stdout or b"[]")
     # Compared here, because Podman's filter reads a value as a pattern.

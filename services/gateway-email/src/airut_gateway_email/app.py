@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import partial
 from typing import Self
 
 import structlog
@@ -60,9 +61,8 @@ async def run(service: Service) -> None:
         accept=intake.accept,
         refused=refused,
     )
-    tokens = AccessTokens(
-        lambda name: secrets.get(None, name), service.settings.state_dir / "imap-refresh-token"
-    )
+    secret = partial(secrets.get, None)
+    tokens = AccessTokens(secret, service.settings.state_dir / "imap-refresh-token")
     credentials = MailboxCredentials(secrets, tokens)
     fetcher = ImapFetcher(
         ImapRules(
@@ -77,7 +77,7 @@ async def run(service: Service) -> None:
             report=service.report,
         )
     )
-    relay = Relay(lambda: live.email.relay, lambda name: secrets.get(None, name))
+    relay = Relay(lambda: live.email.relay, secret)
     stack.callback(relay.close)
     replies = ReplyHandler(
         service.bus,

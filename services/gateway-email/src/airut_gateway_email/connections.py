@@ -12,6 +12,7 @@ import aiosmtplib
 
 from airut_common.config.models import RelayConfig
 from airut_common.secrets import Secret
+from airut_gateway_email.tls import verifying_context
 
 CONNECT_SECONDS = 30.0
 IDLE_SECONDS = 20.0
@@ -96,7 +97,7 @@ async def _connected(login: Login) -> aiosmtplib.SMTP:
         password=login.password,
         use_tls=relay.security == "tls",
         start_tls=relay.security == "starttls",
-        tls_context=None if relay.security == "plain" else _verifying_context(relay.ca_file),
+        tls_context=None if relay.security == "plain" else _tls_context(relay.ca_file),
         timeout=CONNECT_SECONDS,
     )
     try:
@@ -107,10 +108,8 @@ async def _connected(login: Login) -> aiosmtplib.SMTP:
     return client
 
 
-def _verifying_context(ca_file: Path | None) -> ssl.SSLContext:
+def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError) as error:
+        return verifying_context(ca_file)
+    except OSError as error:
         raise Misconfigured(f"relay.ca_file {ca_file} cannot be used: {error}") from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context

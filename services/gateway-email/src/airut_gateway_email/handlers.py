@@ -11,14 +11,14 @@ import structlog
 from airut_common.bus import Bus, BusUnavailable, Reject, Retry
 from airut_common.bus.topology import EMAIL_REPLIES
 from airut_common.contracts.v1 import Reply, utc_now
-from airut_gateway_email.addresses import BadAddress
 from airut_gateway_email.errors import printable
 from airut_gateway_email.ledger import SentLedger
 from airut_gateway_email.refusals import Report
 from airut_gateway_email.replies import AttachedFile, OutgoingMail, build_reply
 from airut_gateway_email.smtp_out import SendFailed, SendRefused
+from airut_mail_auth.addresses import BadAddress
 
-WITHOUT_FILES = "The files were left out, because the mail server does not take a mail of that size"
+TOO_LARGE_NOTE = "The files were left out, because the mail server does not take a mail of that size"
 
 AFTER_STOP = timedelta(seconds=1)
 
@@ -106,7 +106,7 @@ class ReplyHandler:
                 raise
             # An answer without its files is worth more than no answer.
             named = ", ".join(f"{file.name} ({len(file.data):,} bytes)" for file in files)
-            without = [*notes, f"{WITHOUT_FILES}: {named}"]
+            without = [*notes, f"{TOO_LARGE_NOTE}: {named}"]
             await self._relay.send(build_reply(reply, self._hostname(), [], without))
 
     async def _files(self, reply: Reply) -> tuple[list[AttachedFile], list[str]]:

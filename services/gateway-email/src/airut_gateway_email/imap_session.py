@@ -4,7 +4,6 @@ import contextlib
 import logging
 import select
 import socket
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from imapclient.exceptions import IMAPClientError, LoginError
 from airut_common.config.imap import ImapConfig
 from airut_common.secrets import Secret
 from airut_gateway_email.errors import printable
+from airut_gateway_email.tls import verifying_context
 
 CONNECT_SECONDS = 15.0
 READ_SECONDS = 60.0
@@ -67,7 +67,7 @@ class ImapSession:
             ImapFailed: anything else.
         """
         with _translated(config):
-            context = None if config.security == "plain" else _verifying_context(config)
+            context = None if config.security == "plain" else verifying_context(config.ca_file)
             client = IMAPClient(
                 config.host,
                 config.port,
@@ -206,12 +206,6 @@ def _log_in(client: IMAPClient, config: ImapConfig, credential: Secret) -> None:
         raise ImapLoginFailed(
             printable(f"{config.host} does not accept our login as {config.username}: {error}")
         ) from None
-
-
-def _verifying_context(config: ImapConfig) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=config.ca_file)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def _hang_up(client: IMAPClient) -> None:

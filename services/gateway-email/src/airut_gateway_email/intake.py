@@ -11,7 +11,6 @@ from airut_common.bus import Bus, BusUnavailable
 from airut_common.config.models import EmailConfig, RepoConfig
 from airut_common.contracts.v1 import TaskRequest, utc_now
 from airut_common.contracts.v1.subjects import task_requested
-from airut_gateway_email.addresses import Address, BadAddress, parse_address, parse_from
 from airut_gateway_email.errors import MailLater, MailRefused
 from airut_gateway_email.loops import automatic_reason
 from airut_gateway_email.mail import IncomingMail, read_mail
@@ -22,6 +21,7 @@ from airut_gateway_email.requests import Arrival, Understood, build_request
 from airut_gateway_email.sender_auth import Envelope, Mailbox, Proof, Resolver, prove
 from airut_gateway_email.sender_auth.allowlist import matching_rule
 from airut_gateway_email.threads import find_conversation
+from airut_mail_auth.addresses import Address, BadAddress, parse_address, parse_from
 
 AT_ONCE = 4
 """Mails whose parts are decoded at the same moment."""

@@ -11,7 +11,7 @@ import httpx
 
 from airut_common import log as logs
 from airut_common.config.imap import OAuth2Config
-from airut_common.private_file import create_private
+from airut_common.private_file import replace_private
 from airut_common.secrets import Secret
 from airut_gateway_email.errors import printable
 
@@ -100,10 +100,8 @@ class _NewestRefreshToken:
 
     def keep(self, first: Secret, newest: Secret) -> None:
         """Remember another one."""
-        draft = self._path.with_suffix(".new")
-        draft.unlink(missing_ok=True)
-        create_private(draft, json.dumps({"came_from": _digest(first), "token": newest.reveal()}).encode())
-        draft.replace(self._path)
+        kept = {"came_from": _digest(first), "token": newest.reveal()}
+        replace_private(self._path, json.dumps(kept).encode())
 
 
 def _digest(value: Secret) -> str:

@@ -1,9 +1,9 @@
 """A mail split by `airut_mail_auth`; what it calls ambiguous is refused here in the terms of SMTP."""
 
 from airut_gateway_email.errors import MailRefused
-from airut_mail_auth.message import BadMessage, Field, RawMail, parse_message
+from airut_mail_auth.message import BadMessage, RawMail, parse_message
 
-__all__ = ["Field", "RawMail", "parse_raw_mail"]
+__all__ = ["RawMail", "parse_raw_mail"]
 
 
 def parse_raw_mail(data: bytes) -> RawMail:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from airut_common.config.models import RepoConfig
-from airut_gateway_email.addresses import Address, BadAddress, parse_address
+from airut_mail_auth.addresses import Address, BadAddress, parse_address
 
 _HINT = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from airut_common.contracts.v1 import EmailEvidence, EmailRoute, TaskRequest
-from airut_gateway_email.addresses import Address
 from airut_gateway_email.errors import MailRefused
 from airut_gateway_email.mail import IncomingMail
 from airut_gateway_email.quotes import drop_quoted_reply
@@ -14,6 +13,7 @@ from airut_gateway_email.recipients import Recipient
 from airut_gateway_email.sender_auth import Envelope, Mailbox, Proof
 from airut_gateway_email.threads import references_for_answer
 from airut_mail_auth import Record
+from airut_mail_auth.addresses import Address
 
 MAX_TEXT_CHARACTERS = 512 * 1024
 MAX_REQUEST_BYTES = 900 * 1024

@@ -1,12 +1,24 @@
-"""The certificate for STARTTLS, read again when its files change: renewals need no restart."""
+"""TLS: our certificate, read again when its files change (renewals need no restart), and how we verify others'."""
 
 import ssl
+from pathlib import Path
 
 import structlog
 
 from airut_common.config.models import TlsFiles
 
 log = structlog.get_logger()
+
+
+def verifying_context(ca_file: Path | None) -> ssl.SSLContext:
+    """How a server that we connect to is verified: by the system's authorities, or by those of the file.
+
+    Raises:
+        OSError: the file cannot be used (`ssl.SSLError` is one).
+    """
+    context = ssl.create_default_context(cafile=ca_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 class CertificateStore:

@@ -10,6 +10,9 @@ SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")
 HostPatternText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9*?._-]{1,253}$")]
 """A host name, perhaps with `*` and `?`."""
 
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+"""What stays on this machine, so that it may go unencrypted."""
+
 
 class StrictModel(BaseModel):
     """A frozen value in which every key is known and nothing is coerced."""

@@ -6,12 +6,11 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, model_validator
 
-from airut_common.config.base import SecretName, StrictModel
+from airut_common.config.base import LOOPBACK_HOSTS, SecretName, StrictModel
 
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,300}$")]
 TenantName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,253}$")]
 
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _MICROSOFT = "https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token"
 _GOOGLE = "https://oauth2.googleapis.com/token"
 
@@ -41,7 +40,7 @@ class OAuth2Config(StrictModel):
         if self.provider == "google" and self.client_secret is None:
             raise ValueError("provider: google needs a client_secret")
         url = urlsplit(self.token_url or _GOOGLE)
-        if url.scheme != "https" and not (url.scheme == "http" and url.hostname in _LOOPBACK):
+        if url.scheme != "https" and not (url.scheme == "http" and url.hostname in LOOPBACK_HOSTS):
             raise ValueError("token_url: must be https, or http on a loopback host")
         return self
 
@@ -76,7 +75,7 @@ class ImapConfig(StrictModel):
 
     @model_validator(mode="after")
     def _can_be_used(self) -> Self:
-        if self.security == "plain" and self.host not in _LOOPBACK:
+        if self.security == "plain" and self.host not in LOOPBACK_HOSTS:
             raise ValueError("security: plain is accepted for a loopback host only; use tls or starttls")
         if (self.password_secret is None) == (self.oauth2 is None):
             raise ValueError("give either password_secret or oauth2")

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, model_validator
 
-from airut_common.config.base import HostPatternText, SecretName, StrictModel
+from airut_common.config.base import LOOPBACK_HOSTS, HostPatternText, SecretName, StrictModel
 from airut_common.config.credentials import CredentialConfig, SigningCredential
 from airut_common.config.imap import ImapConfig
 from airut_common.contracts.v1 import REPO_ID_PATTERN, RepoId
@@ -65,7 +65,7 @@ class RelayConfig(StrictModel):
 
     @model_validator(mode="after")
     def _plain_only_on_loopback(self) -> Self:
-        if self.security == "plain" and self.host not in {"127.0.0.1", "::1", "localhost"}:
+        if self.security == "plain" and self.host not in LOOPBACK_HOSTS:
             raise ValueError("security: plain is accepted for a loopback host only; use starttls or tls")
         if (self.username is None) != (self.password_secret is None):
             raise ValueError("username and password_secret belong together")
@@ -178,7 +178,7 @@ class EgressConfig(StrictModel):
     @model_validator(mode="after")
     def _traces_are_not_read_on_their_way(self) -> Self:
         url = urlsplit(self.traces_endpoint or "")
-        if url.scheme == "http" and url.hostname not in {"127.0.0.1", "::1", "localhost"}:
+        if url.scheme == "http" and url.hostname not in LOOPBACK_HOSTS:
             raise ValueError("traces_endpoint: http is accepted for a loopback host only; use https")
         return self
 

@@ -48,11 +48,6 @@ class Kept:
     """One question at a time: they take effect in the order in which they were put."""
 
     @property
-    def attached(self) -> bool:
-        """Whether it has sockets."""
-        return bool(self.sockets)
-
-    @property
     def origin(self) -> Sandbox:
         """Whose events these are."""
         return self.config.repo, self.config.sandbox, self.config.task

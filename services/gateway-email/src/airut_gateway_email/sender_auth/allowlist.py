@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from airut_gateway_email.addresses import Address, BadAddress, canonical_domain, parse_address
+from airut_mail_auth.addresses import Address, BadAddress, canonical_domain, parse_address
 
 
 def matching_rule(author: Address, senders: Sequence[str]) -> str | None:
