@@ -1,4 +1,4 @@
-"""Fuzzing of who sent a mail."""
+"""Fuzzing of who sent a mail, and of what it says."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,10 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
+from airut_gateway_email.content.mail import read_mail
+from airut_gateway_email.content.quotes import LEFT_OUT, new_text
+from airut_gateway_email.errors import MailRefused
+from airut_gateway_email.rawmail import parse_raw_mail
 from airut_mail_auth import Address, Envelope, Rules, verify_bytes
 from airut_mail_auth.addresses import BadAddress, parse_address, parse_from
 from airut_mail_auth.authres.grammar import BadResults, parse_results
@@ -51,6 +55,18 @@ def mail_author(data: bytes) -> None:
         author = parse_from(data.decode("latin-1"))
         assert isinstance(author, Address)
         assert parse_address(str(author)) == author
+
+
+def mail_content(data: bytes) -> None:
+    """A mail is read or refused; nothing invisible is read, and what is left of the text was in it."""
+    try:
+        mail = read_mail(parse_raw_mail(data))
+    except MailRefused:
+        return
+    assert not set(mail.text) & set("\0\x1b\u200b\u202e")
+    assert all(file.name and not set(file.name) & set("/\\\0\n") for file in mail.attachments), data
+    said = new_text(mail.text, "demo@airut.example", continues=True)
+    assert said.text.removesuffix(f"\n\n{LEFT_OUT}") in mail.text
 
 
 def auth_results(data: bytes) -> None:

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from airut_common.bus import Bus
 from airut_common.config.models import EmailConfig, RelayConfig, SenderAuthConfig
+from airut_gateway_email.content.mail import read_mail
 from airut_gateway_email.errors import MailError
 from airut_gateway_email.intake import Intake
-from airut_gateway_email.mail import read_mail
 from airut_gateway_email.rawmail import parse_raw_mail
 from airut_gateway_email.recipients import Recipient
 from airut_gateway_email.requests import Arrival

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airut_gateway_email.content.charsets import decode_text, decode_words
+from airut_gateway_email.content.mail import MAX_PARTS, read_mail
 from airut_gateway_email.errors import MailRefused
-from airut_gateway_email.mail import MAX_PARTS, decode_text, decode_words, read_mail
 from airut_gateway_email.rawmail import parse_raw_mail
 from airut_gateway_email.testing.signing import plain_mail
 
@@ -133,7 +134,7 @@ def test_a_related_image_is_a_file():
     message.add_related(b"\x89PNG", maintype="image", subtype="png", cid="<a>")
     mail = _read(message)
     assert mail.text == "see"
-    assert [(file.name, file.data) for file in mail.attachments] == [("attachment-1.bin", b"\x89PNG")]
+    assert [(file.name, file.data) for file in mail.attachments] == [("attachment-1.png", b"\x89PNG")]
 
 
 def test_an_enclosed_mail_is_a_file():
@@ -155,7 +156,7 @@ def test_an_enclosed_mail_is_a_file():
         ("exe\u202etxt.pdf", "exetxt.pdf"),
         ("zero\u200bwidth", "zerowidth"),
         ("Ünïcode.txt", "Ünïcode.txt"),
-        ("...", "attachment-1.bin"),
+        ("...", "attachment-1.pdf"),
         ("x" * 500 + ".pdf", "x" * 100 + "…" + "x" * 46 + ".pdf"),
     ],
 )
@@ -240,8 +241,11 @@ def test_row_35_mime_bombs():
     deeper = "".join(f"--b{n}\nContent-Type: multipart/mixed; boundary=b{n + 1}\n\n" for n in range(5000))
     with pytest.raises(MailRefused, match="too many"):
         _read(_raw("multipart/mixed; boundary=b0", deeper))
+    leaves = "--x\n\n\n" * 100_000 + "--x--\n"
+    with pytest.raises(MailRefused, match="too many"):
+        _read(_raw("multipart/mixed; boundary=x", leaves))
     enclosed = "Content-Type: message/rfc822\n\n" * 3000
-    with pytest.raises(MailRefused, match="nested"):
+    with pytest.raises(MailRefused, match="too many"):
         _read(_raw("message/rfc822", enclosed))
     with pytest.raises(MailRefused, match="too intricate"):
         _read(_raw("text/html", "<p>x</p>\n" * 200_000))

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from airut_gateway_email.visible import clean_text, html_to_text
+from airut_gateway_email.content.visible import clean_text, html_to_text
 
 
 @pytest.mark.parametrize(

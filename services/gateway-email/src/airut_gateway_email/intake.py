@@ -11,13 +11,14 @@ from airut_common.bus import Bus, BusUnavailable
 from airut_common.config.models import EmailConfig, RepoConfig
 from airut_common.contracts.v1 import TaskRequest, utc_now
 from airut_common.contracts.v1.subjects import task_requested
+from airut_gateway_email.content.mail import read_mail
+from airut_gateway_email.content.quotes import new_text
 from airut_gateway_email.errors import MailLater, MailRefused
 from airut_gateway_email.loops import automatic_reason
-from airut_gateway_email.mail import IncomingMail, read_mail
 from airut_gateway_email.rates import PER_CONVERSATION, PER_SENDER, RateCap
 from airut_gateway_email.rawmail import RawMail, parse_raw_mail
 from airut_gateway_email.recipients import Recipient, is_ours
-from airut_gateway_email.requests import Arrival, Understood, build_request
+from airut_gateway_email.requests import Arrival, Understood, build_request, files_of
 from airut_gateway_email.sender_auth import Envelope, Mailbox, Proof, Resolver, prove
 from airut_gateway_email.sender_auth.allowlist import matching_rule
 from airut_gateway_email.threads import find_conversation
@@ -76,8 +77,10 @@ class Intake:
             content = await asyncio.to_thread(read_mail, mail)
         conversation = find_conversation(mail, self._email().hostname)
         self._count(author, conversation)
-        request = build_request(arrival, Understood(mail, author, proof, record, rule, content, conversation))
-        await self._publish(await self._with_files(request, content))
+        said = new_text(content.text, arrival.recipient.address, continues=conversation is not None)
+        found = Understood(mail, author, proof, record, rule, content, conversation, said)
+        request = build_request(arrival, found)
+        await self._publish(await self._with_files(request, found))
         log.info("mail_accepted", request=request.id, repo=request.repo, sender=request.sender)
         return request.id
 
@@ -103,11 +106,11 @@ class Intake:
         if conversation is not None and not self._per_conversation.take(conversation):
             raise MailLater("this conversation has too many mails this hour", code=450, status="4.7.1")
 
-    async def _with_files(self, request: TaskRequest, content: IncomingMail) -> TaskRequest:
+    async def _with_files(self, request: TaskRequest, found: Understood) -> TaskRequest:
         try:
             blobs = [
                 await self._bus.put_blob(file.data, name=file.name, media_type=file.media_type)
-                for file in content.attachments
+                for file in files_of(found)
             ]
         except BusUnavailable as error:
             raise _not_stored(error) from error

@@ -13,9 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from airut_common.contracts.v1 import Outcome, Reply, Usage
+from airut_gateway_email.content.visible import clean_text
 from airut_gateway_email.markdown import markdown_to_html
 from airut_gateway_email.threads import issue_message_id, message_ids, subject_tag
-from airut_gateway_email.visible import clean_text
 from airut_mail_auth.addresses import parse_address
 
 MAX_SUBJECT = 200

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from airut_common.contracts.v1 import EmailEvidence, EmailRoute, TaskRequest
+from airut_gateway_email.content.mail import Attachment, IncomingMail
+from airut_gateway_email.content.quotes import WHOLE_MAIL, NewText
 from airut_gateway_email.errors import MailRefused
-from airut_gateway_email.mail import IncomingMail
-from airut_gateway_email.quotes import drop_quoted_reply
 from airut_gateway_email.rawmail import RawMail
 from airut_gateway_email.recipients import Recipient
 from airut_gateway_email.sender_auth import Envelope, Mailbox, Proof
@@ -43,6 +43,8 @@ class Understood:
     """The entry of the sender list that matched."""
     content: IncomingMail
     conversation: str | None
+    said: NewText
+    """The author's own words in it."""
 
 
 def build_request(arrival: Arrival, found: Understood) -> TaskRequest:
@@ -52,7 +54,7 @@ def build_request(arrival: Arrival, found: Understood) -> TaskRequest:
         MailRefused: its text is too long for the bus.
     """
     recipient, author = arrival.recipient, str(found.author)
-    text = drop_quoted_reply(found.content.text, recipient.address)
+    text = found.said.text
     if len(text) > MAX_TEXT_CHARACTERS:
         raise _too_long()
     in_reply_to, references = references_for_answer(found.mail)
@@ -85,6 +87,14 @@ def build_request(arrival: Arrival, found: Understood) -> TaskRequest:
     if len(request.encode()) > MAX_REQUEST_BYTES:
         raise _too_long()
     return request
+
+
+def files_of(found: Understood) -> tuple[Attachment, ...]:
+    """The files that came along, and the whole text if something of it was left out."""
+    if not found.said.cut:
+        return found.content.attachments
+    whole = Attachment(WHOLE_MAIL, "text/plain", found.content.text.encode())
+    return (*found.content.attachments, whole)
 
 
 def request_id(repo: str, author: Address, mail: RawMail, proof: Proof) -> str:

@@ -2,7 +2,7 @@
 
 import re
 
-from airut_gateway_email.mail import decode_words
+from airut_gateway_email.content.charsets import decode_words
 from airut_gateway_email.rawmail import RawMail
 
 _ID = re.compile(r"<[!-;=?-~]{1,240}>")

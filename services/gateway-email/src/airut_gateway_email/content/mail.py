@@ -3,19 +3,22 @@
 Only the text that a mail program shows as the message becomes the instruction. An HTML *file* is a file (row 69).
 """
 
-import codecs
 import email
 import email.errors
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from email.header import decode_header, make_header
 from email.message import Message
+from email.policy import Policy
 
+from airut_gateway_email.content.charsets import decode_text, decode_words
+from airut_gateway_email.content.flowed import unflow
+from airut_gateway_email.content.names import made_up_name, media_type_of, shown_name
+from airut_gateway_email.content.secured import SMIME, encrypted, opaque_content, without_armour
+from airut_gateway_email.content.visible import clean_text, html_to_text
+from airut_gateway_email.content.winmail import TNEF, unpack
 from airut_gateway_email.errors import MailRefused
 from airut_gateway_email.rawmail import RawMail
-from airut_gateway_email.visible import clean_text, html_to_text
 
 MAX_DEPTH = 20
 MAX_PARTS = 300
@@ -23,7 +26,6 @@ MAX_ATTACHMENTS = 100
 MAX_HTML_BYTES = 1024 * 1024
 MAX_TAGS = 20_000
 MAX_SUBJECT = 300
-MAX_NAME = 200
 
 _INVITATION = "text/calendar"
 _ENCODINGS = frozenset({"7bit", "8bit", "binary", "quoted-printable", "base64"})
@@ -31,10 +33,6 @@ _SIGNATURES = frozenset(
     {"application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature"}
 )
 _MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,100}/[a-z0-9!#$&^_.+-]{1,100}")
-_MULTIPART = re.compile(rb"^content-type:\s*multipart/", re.IGNORECASE | re.MULTILINE)
-_UNSAFE_IN_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f/\\\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
-#: Python codecs that are no character sets: some raise whatever the error handler says, some run long.
-_NO_CHARSETS = frozenset({"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined", "utf-7"})
 _FATAL_DEFECTS = (
     email.errors.NoBoundaryInMultipartDefect,
     email.errors.StartBoundaryNotFoundDefect,
@@ -71,6 +69,16 @@ class _Collected:
     attachments: list[Attachment] = field(default_factory=list)
     parts: int = 0
 
+    def parse(self, data: bytes) -> Message:
+        """The parts of a mail, or of what one encloses; no more of them are made than are allowed."""
+        return email.message_from_bytes(data, _class=self._part)  # type: ignore[arg-type]  # it is called with a policy
+
+    def _part(self, *, policy: Policy) -> Message:
+        self.parts += 1
+        if self.parts > MAX_PARTS:
+            raise _undecodable("it has too many parts")
+        return Message(policy)
+
 
 def read_mail(mail: RawMail) -> IncomingMail:
     """Take a mail apart.
@@ -78,11 +86,9 @@ def read_mail(mail: RawMail) -> IncomingMail:
     Raises:
         MailRefused: it cannot be decoded, is a MIME bomb, or is empty.
     """
-    if len(_MULTIPART.findall(mail.data)) > MAX_PARTS:
-        raise _undecodable("it has too many parts")
     collected = _Collected()
     try:
-        _collect(email.message_from_bytes(mail.data), collected, depth=0, is_body=True)
+        _collect(collected.parse(mail.data), collected, depth=0, is_body=True)
     except RecursionError:
         raise _undecodable("its parts are nested too deeply") from None
     text = clean_text("\n\n".join(part for part in collected.texts if part.strip()))
@@ -94,47 +100,14 @@ def read_mail(mail: RawMail) -> IncomingMail:
     return IncomingMail(subject, text, tuple(collected.attachments))
 
 
-def decode_words(value: str) -> str:
-    """A header value with its encoded words (RFC 2047) decoded, on one line. Never fails."""
-    try:
-        decoded = str(make_header(decode_header(value)))
-    except (LookupError, ValueError, email.errors.HeaderParseError):
-        decoded = value
-    decoded = decoded.encode("utf-8", "replace").decode()
-    return " ".join(clean_text(decoded).split())
-
-
-def decode_text(data: bytes, charset: str | None) -> str:
-    """Text of a part. An unknown or lying character set costs characters, never the mail."""
-    try:
-        codec = codecs.lookup(charset or "utf-8")
-        if codec._is_text_encoding and codec.name.replace("_", "-") not in _NO_CHARSETS:
-            return _western(data) if codec.name == "iso8859-1" else data.decode(codec.name)
-    except (LookupError, ValueError):
-        pass  # unknown, or not what it says: see below
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return _western(data) if charset is None else data.decode("utf-8", "replace")
-
-
-def _western(data: bytes) -> str:
-    """What calls itself ISO-8859-1 is Windows-1252 nearly always, and everybody reads it so (WHATWG Encoding §4.2)."""
-    try:
-        return data.decode("cp1252")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
-
-
 def _collect(part: Message, into: _Collected, *, depth: int, is_body: bool) -> None:
-    into.parts += 1
-    if into.parts > MAX_PARTS:
-        raise _undecodable("it has too many parts")
     if depth > MAX_DEPTH:
         raise _undecodable("its parts are nested too deeply")
     _check(part)
+    if is_body and part.get_content_type() == "multipart/encrypted":
+        raise encrypted()
     if not part.is_multipart() or part.get_content_maintype() != "multipart":
-        _collect_leaf(part, into, is_body=is_body)
+        _collect_leaf(part, into, depth=depth, is_body=is_body)
         return
     children = [child for child in part.get_payload() if isinstance(child, Message)]
     chosen = _chosen(part.get_content_subtype(), children) if is_body else ()
@@ -159,39 +132,72 @@ def _chosen(subtype: str, children: Sequence[Message]) -> tuple[Message, ...]:
         plain = [child for child in texts if child.get_content_type() == "text/plain" and _has_content(child)]
         rich = [child for child in texts if child.get_content_type() != _INVITATION]
         return tuple(plain[:1] or rich[-1:] or texts[-1:])
-    if subtype in ("related", "signed", "encrypted"):
+    if subtype in ("related", "signed"):
         return tuple(children[:1])
     if subtype in ("mixed", "report", "digest", "parallel"):
         return tuple(children)
     return tuple(children[:1])
 
 
-def _collect_leaf(part: Message, into: _Collected, *, is_body: bool) -> None:
+def _collect_leaf(part: Message, into: _Collected, *, depth: int, is_body: bool) -> None:
     kind = part.get_content_type()
-    if is_body and not _is_file(part) and kind == "text/plain":
-        into.texts.append(decode_text(_content(part), part.get_content_charset()))
+    if is_body and kind in SMIME and (depth == 0 or not _is_file(part) or _raw_name(part) == "smime.p7m"):
+        _collect(into.parse(opaque_content(_content(part))), into, depth=depth + 1, is_body=True)
+    elif kind in TNEF:
+        _collect_winmail(part, into, is_body=is_body)
+    elif is_body and not _is_file(part) and kind == "text/plain":
+        into.texts.append(_plain(part))
     elif is_body and not _is_file(part) and kind == "text/html" and not any(map(str.strip, into.texts)):
         into.texts.append(_html(part))
     else:
         _collect_file(part, into)
 
 
+def _plain(part: Message) -> str:
+    text = decode_text(_content(part), part.get_content_charset())
+    if _parameter(part, "format") == "flowed":
+        text = unflow(text, delete_space=_parameter(part, "delsp") == "yes")
+    return without_armour(text)
+
+
+def _parameter(part: Message, name: str) -> str:
+    value = part.get_param(name, "")
+    return value.lower() if isinstance(value, str) else ""
+
+
 def _html(part: Message) -> str:
-    data = _content(part)
+    return _visible(_content(part), part.get_content_charset())
+
+
+def _visible(data: bytes, charset: str | None) -> str:
     if len(data) > MAX_HTML_BYTES or data.count(b"<") > MAX_TAGS:
         raise _undecodable("its HTML text is too long or too intricate; send plain text or attach a file")
-    return html_to_text(decode_text(data, part.get_content_charset()))
+    return html_to_text(decode_text(data, charset))
+
+
+def _collect_winmail(part: Message, into: _Collected, *, is_body: bool) -> None:
+    """Outlook's own container; one that cannot be read is a file like any other."""
+    found = unpack(_content(part))
+    if found is None:
+        _collect_file(part, into)
+        return
+    if is_body and not any(map(str.strip, into.texts)):
+        into.texts.append(found.text or (_visible(found.html, None) if found.html else ""))
+    for name, data in found.files:
+        _add_file(into, name, media_type_of(name), data)
 
 
 def _collect_file(part: Message, into: _Collected) -> None:
+    kind = part.get_content_type()
+    kind = kind if _MEDIA_TYPE.fullmatch(kind) else "application/octet-stream"
+    _add_file(into, _raw_name(part) or "", kind, _content(part))
+
+
+def _add_file(into: _Collected, name: str, kind: str, data: bytes) -> None:
     if len(into.attachments) >= MAX_ATTACHMENTS:
         raise _undecodable(f"it has more than {MAX_ATTACHMENTS} attachments")
-    kind = part.get_content_type()
-    data = _content(part)
-    name = _file_name(part, len(into.attachments) + 1)
-    into.attachments.append(
-        Attachment(name, kind if _MEDIA_TYPE.fullmatch(kind) else "application/octet-stream", data)
-    )
+    shown = shown_name(name) or made_up_name(kind, len(into.attachments) + 1)
+    into.attachments.append(Attachment(shown, kind, data))
 
 
 def _is_file(part: Message) -> bool:
@@ -231,18 +237,6 @@ def _raw_name(part: Message) -> str | None:
         return part.get_filename()
     except (ValueError, LookupError, TypeError):
         return "unreadable"
-
-
-def _file_name(part: Message, number: int) -> str:
-    """A name to show: one line, no path, no control or direction characters."""
-    name = unicodedata.normalize("NFC", decode_words(_raw_name(part) or ""))
-    name = _UNSAFE_IN_NAME.sub("_", name).strip(" .")
-    if name:
-        return name if len(name) <= MAX_NAME else name[: MAX_NAME // 2] + "…" + name[-MAX_NAME // 4 :]
-    ending = {"text/html": "html", "text/plain": "txt", "message/rfc822": "eml", _INVITATION: "ics"}.get(
-        part.get_content_type(), "bin"
-    )
-    return f"attachment-{number}.{ending}"
 
 
 def _undecodable(why: str) -> MailRefused:
