@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from airut_common.contracts.v1 import Reply, Usage
 from airut_common.testing.builders import email_route, reply
 from airut_gateway_email.rawmail import parse_raw_mail
-from airut_gateway_email.replies import AttachedFile, build_reply, count, duration, reply_subject
+from airut_gateway_email.replies import AttachedFile, build_reply, count, duration, quotation, reply_subject
 from airut_gateway_email.threads import find_conversation
 from airut_mail_auth.addresses import BadAddress
 
@@ -220,3 +220,25 @@ def _boundary(data: bytes) -> str | None:
 )
 def test_durations(seconds: float, text: str):
     assert duration(seconds) == text
+
+
+def test_the_question_stands_below():
+    route = email_route(question="Fix <b>it</b>.\n\n\u202eNow.")
+    message = _built(reply(route=route))
+    assert _text(message, "plain").endswith("\n\nada@lovelace.example wrote:\n> Fix <b>it</b>.\n>\n> Now.\n")
+    assert '<blockquote class="question">Fix &lt;b&gt;it&lt;/b&gt;.\n\nNow.</blockquote>' in _text(
+        message, "html"
+    )
+    assert "wrote:" not in _text(_built(reply()), "plain")
+    assert quotation("line\n" * 31 + "x" * 600) == ["line"] * 30 + ["…"]
+    assert quotation("x" * 600) == ["x" * 500 + "…"]
+
+
+def test_a_name_of_many_letters_arrives_whole():
+    """RFC 2231: encoded, in pieces where it is long."""
+    name = "Bericht über Größe – 報告書 " * 5 + ".pdf"
+    message = _built(reply(), AttachedFile(name, "application/pdf", b"%PDF"))
+    (part,) = message.iter_attachments()
+    assert part.get_filename() == name
+    data = part.as_bytes()
+    assert b"filename*0*=utf-8''" in data or b"filename*=utf-8''" in data

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from airut_common.bus import Bus, Reject, Retry
 from airut_common.bus.topology import EMAIL_REPLIES
+from airut_common.config.dkim import DkimConfig
 from airut_common.config.models import RelayConfig
 from airut_common.contracts.v1 import Reply, subjects, utc_now
 from airut_common.secrets import Secret
@@ -19,8 +22,17 @@ from airut_common.testing.builders import email_route, reply
 from airut_gateway_email import ledger as ledger_module
 from airut_gateway_email.handlers import TOO_LARGE_NOTE, ReplyHandler
 from airut_gateway_email.ledger import SentLedger
+from airut_gateway_email.signing import MailSigner
 from airut_gateway_email.smtp_out import Relay
 from airut_gateway_email.testing.sink import MailSink
+
+PEM = (
+    Ed25519PrivateKey.generate()
+    .private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    .decode()
+)
 
 
 class WayOut:
@@ -31,10 +43,12 @@ class WayOut:
         self.config: dict[str, Any] = {"host": "127.0.0.1", "port": sink.port, "security": "plain"}
         self.events: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
         self.secret: Secret | None = None
+        self.dkim: DkimConfig | None = None
         self.ledger = SentLedger(state / "sent")
         self.handler = ReplyHandler(
             bus,
             Relay(lambda: RelayConfig(**self.config), lambda _name: self.secret),
+            MailSigner(lambda: self.dkim, lambda _name: self.secret),
             self.ledger,
             hostname=lambda: "airut.example",
             report=self._report,
@@ -292,3 +306,12 @@ async def test_implicit_tls(way_out: WayOut, authority):
     server.close()
     with contextlib.suppress(AttributeError):
         server.abort_clients()
+
+
+async def test_an_answer_without_its_signature_waits(way_out: WayOut, sink: MailSink):
+    way_out.dkim = DkimConfig(domain="airut.example", selector="a1", key_secret="DKIM_KEY")
+    await way_out.publish(reply())
+    assert "DKIM_KEY is not set" in (await way_out.event())[1]
+    way_out.secret = Secret(PEM)
+    mail = await sink.next()
+    assert b"DKIM-Signature: v=1; a=ed25519-sha256;" in mail.data

@@ -32,6 +32,8 @@ def secret_places(config: InstallationConfig) -> Iterator[SecretPlace]:
     if config.email is not None and config.email.imap is not None:
         for field, name in config.email.imap.secret_names().items():
             yield SecretPlace("gateway-email", None, name, f"email.imap.{field}")
+    if config.email is not None and config.email.dkim is not None:
+        yield SecretPlace("gateway-email", None, config.email.dkim.key_secret, "email.dkim.key_secret")
     for repo, settings in config.repos.items():
         if settings.git.token_secret is not None:
             yield SecretPlace(

@@ -25,6 +25,7 @@ from airut_gateway_email.oauth2 import AccessTokens, TokenFailed
 from airut_gateway_email.recipients import find_recipient
 from airut_gateway_email.refusals import RefusalReporter
 from airut_gateway_email.sender_auth import Resolver
+from airut_gateway_email.signing import MailSigner
 from airut_gateway_email.smtp_in import SmtpListener, SmtpRules, SmtpSettings
 from airut_gateway_email.smtp_out import Relay
 from airut_gateway_email.tls import CertificateStore
@@ -82,6 +83,7 @@ async def run(service: Service) -> None:
     replies = ReplyHandler(
         service.bus,
         relay,
+        MailSigner(lambda: live.email.dkim, secret),
         SentLedger(service.settings.state_dir / "sent-replies"),
         hostname=lambda: live.email.hostname,
         report=service.report,

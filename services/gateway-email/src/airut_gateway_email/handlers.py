@@ -15,6 +15,7 @@ from airut_gateway_email.errors import printable
 from airut_gateway_email.ledger import SentLedger
 from airut_gateway_email.refusals import Report
 from airut_gateway_email.replies import AttachedFile, OutgoingMail, build_reply
+from airut_gateway_email.signing import CannotSign, MailSigner
 from airut_gateway_email.smtp_out import SendFailed, SendRefused
 from airut_mail_auth.addresses import BadAddress
 
@@ -36,10 +37,18 @@ class ReplyHandler:
     """Sends each reply once."""
 
     def __init__(
-        self, bus: Bus, relay: MailSender, ledger: SentLedger, *, hostname: Callable[[], str], report: Report
+        self,
+        bus: Bus,
+        relay: MailSender,
+        signer: MailSigner,
+        ledger: SentLedger,
+        *,
+        hostname: Callable[[], str],
+        report: Report,
     ) -> None:
         self._bus = bus
         self._relay = relay
+        self._signer = signer
         self._ledger = ledger
         self._hostname = hostname
         self._report = report
@@ -80,7 +89,7 @@ class ReplyHandler:
         try:
             files, notes = await self._files(reply)
             await self._send(reply, files, notes)
-        except (SendFailed, BusUnavailable) as error:
+        except (SendFailed, CannotSign, BusUnavailable) as error:
             if utc_now() - reply.created_at >= EMAIL_REPLIES.give_up_after:
                 raise await self._failed(reply, f"given up after two days: {error}") from error
             after = self._ledger.next_try(reply.id)
@@ -100,14 +109,18 @@ class ReplyHandler:
 
     async def _send(self, reply: Reply, files: list[AttachedFile], notes: list[str]) -> None:
         try:
-            await self._relay.send(build_reply(reply, self._hostname(), files, notes))
+            await self._relay.send(await self._mail(reply, files, notes))
         except SendRefused as error:
             if not (error.too_large and files):
                 raise
             # An answer without its files is worth more than no answer.
             named = ", ".join(f"{file.name} ({len(file.data):,} bytes)" for file in files)
             without = [*notes, f"{TOO_LARGE_NOTE}: {named}"]
-            await self._relay.send(build_reply(reply, self._hostname(), [], without))
+            await self._relay.send(await self._mail(reply, [], without))
+
+    async def _mail(self, reply: Reply, files: list[AttachedFile], notes: list[str]) -> OutgoingMail:
+        mail = build_reply(reply, self._hostname(), files, notes)
+        return await asyncio.to_thread(self._signer.sign, mail)
 
     async def _files(self, reply: Reply) -> tuple[list[AttachedFile], list[str]]:
         files: list[AttachedFile] = []

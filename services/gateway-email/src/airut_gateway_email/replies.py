@@ -20,6 +20,8 @@ from airut_mail_auth.addresses import parse_address
 
 MAX_SUBJECT = 200
 MAX_NAME = 200
+MAX_QUOTED_LINES = 30
+MAX_QUOTED_WIDTH = 500
 _RE = re.compile(r"^(?:re|aw|sv|antw)\s*:\s*", re.IGNORECASE)
 _TYPE = re.compile(r"([a-z0-9!#$&^_.+-]{1,60})/([a-z0-9!#$&^_.+-]{1,60})")
 _ID_HEADERS = frozenset({"in-reply-to", "references", "message-id"})
@@ -155,10 +157,21 @@ def _render(reply: Reply, notes: Sequence[str]) -> tuple[str, str]:
         "notes": [" ".join(clean_text(note).split()) for note in notes],
         "summary": f"Airut · {reply.repo}{_usage(reply.usage)}",
         "link": _link(reply.link),
+        "asker": reply.route.recipient,
+        "question": quotation(reply.route.question),
         "hint": f"Answer this mail to continue, or put {subject_tag(reply.conversation)} in the subject of a new one.",
     }
     plain = _templates.get_template("reply.txt").render(values)
     return plain, _templates.get_template("reply.html").render(values, html=Markup(markdown_to_html(text)))  # noqa: S704  sanitised by nh3
+
+
+def quotation(question: str) -> list[str]:
+    """Lines of what was asked, cut where a reader has long recognized it."""
+    lines = clean_text(question).splitlines()
+    shown = [
+        line[:MAX_QUOTED_WIDTH] + "…" * (len(line) > MAX_QUOTED_WIDTH) for line in lines[:MAX_QUOTED_LINES]
+    ]
+    return shown + ["…"] * (len(lines) > MAX_QUOTED_LINES)
 
 
 def _usage(usage: Usage | None) -> str:

@@ -16,6 +16,7 @@ from airut_mail_auth import Record
 from airut_mail_auth.addresses import Address
 
 MAX_TEXT_CHARACTERS = 512 * 1024
+MAX_QUESTION_CHARACTERS = 4000
 MAX_REQUEST_BYTES = 900 * 1024
 """A message on the bus has 1 MiB at most."""
 
@@ -81,6 +82,7 @@ def build_request(arrival: Arrival, found: Understood) -> TaskRequest:
             subject=found.content.subject,
             in_reply_to=in_reply_to,
             references=references,
+            question=found.said.own[:MAX_QUESTION_CHARACTERS],
         ),
         received_at=arrival.received_at,
     )

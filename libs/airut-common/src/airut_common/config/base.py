@@ -10,6 +10,10 @@ SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")
 HostPatternText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9*?._-]{1,253}$")]
 """A host name, perhaps with `*` and `?`."""
 
+DomainName = Annotated[
+    str, StringConstraints(pattern=r"^([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{1,63}$", to_lower=True)
+]
+
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 """What stays on this machine, so that it may go unencrypted."""
 

@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, model_validator
 
-from airut_common.config.base import LOOPBACK_HOSTS, HostPatternText, SecretName, StrictModel
+from airut_common.config.base import LOOPBACK_HOSTS, DomainName, HostPatternText, SecretName, StrictModel
 from airut_common.config.credentials import CredentialConfig, SigningCredential
+from airut_common.config.dkim import DkimConfig
 from airut_common.config.imap import ImapConfig
 from airut_common.contracts.v1 import REPO_ID_PATTERN, RepoId
 
@@ -72,11 +73,6 @@ class RelayConfig(StrictModel):
         return self
 
 
-DomainName = Annotated[
-    str, StringConstraints(pattern=r"^([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{1,63}$", to_lower=True)
-]
-
-
 class SenderAuthConfig(StrictModel):
     """How a mail's author is proven."""
 
@@ -116,6 +112,8 @@ class EmailConfig(StrictModel):
     require_tls: bool = False
     """Take mail over STARTTLS only. A public MX must not (RFC 3207 §4): it would lose mail."""
     authentication: SenderAuthConfig = SenderAuthConfig()
+    dkim: DkimConfig | None = None
+    """None: the relay signs, or nobody does."""
     relay: RelayConfig
 
     @model_validator(mode="after")

@@ -26,6 +26,11 @@ class NewText:
     cut: bool
     """Something was left out; `text` ends with `LEFT_OUT`."""
 
+    @property
+    def own(self) -> str:
+        """Without our remark."""
+        return self.text.removesuffix(f"\n\n{LEFT_OUT}") if self.cut else self.text
+
 
 def new_text(text: str, our_address: str, *, continues: bool) -> NewText:
     """What the author of a mail added to what was quoted.

@@ -19,6 +19,7 @@ from airut_common.config.models import RelayConfig
 from airut_common.contracts.v1 import Reply
 from airut_gateway_email.handlers import ReplyHandler
 from airut_gateway_email.ledger import SentLedger
+from airut_gateway_email.signing import MailSigner
 from airut_gateway_email.smtp_out import Relay
 
 log = structlog.get_logger()
@@ -70,7 +71,12 @@ async def _live(crash: Crash) -> None:
             log.info("reported", level=level, code=code, text=text, repo=repo)
 
         handler = ReplyHandler(
-            bus, Relay(lambda: relay, lambda _: None), ledger, hostname=lambda: "airut.example", report=report
+            bus,
+            Relay(lambda: relay, lambda _: None),
+            MailSigner(lambda: None, lambda _: None),
+            ledger,
+            hostname=lambda: "airut.example",
+            report=report,
         )
 
         async def handle(reply: Reply) -> None:

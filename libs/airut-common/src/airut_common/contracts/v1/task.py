@@ -37,6 +37,8 @@ class EmailRoute(Message):
     in_reply_to: str | None = None
     """Message-ID of the mail being answered, with its angle brackets."""
     references: tuple[str, ...] = ()
+    question: str = ""
+    """What the author wrote, or its beginning; shown below the answer."""
 
 
 class TaskRequest(Message):
