@@ -4,7 +4,14 @@ import sys
 
 import atheris
 
-OURS = ["airut_common.config", "airut_egress", "airut_mail_auth", "airut_sandbox", "fuzz"]
+OURS = [
+    "airut_common.config",
+    "airut_egress",
+    "airut_gateway_email",
+    "airut_mail_auth",
+    "airut_sandbox",
+    "fuzz",
+]
 with atheris.instrument_imports(include=[*OURS, "graphql", "idna", "dns"]):
     from fuzz.targets import TARGETS
 

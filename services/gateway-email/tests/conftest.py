@@ -21,8 +21,8 @@ from airut_gateway_email.recipients import find_recipient
 from airut_gateway_email.sender_auth import Resolver
 from airut_gateway_email.smtp_in import SmtpListener, SmtpRules, SmtpSettings
 from airut_gateway_email.testing.certificates import write_certificate
-from airut_gateway_email.testing.signing import SigningDomain
-from airut_gateway_email.testing.zones import ZoneServer
+from airut_mail_auth.testing.signing import SigningDomain
+from airut_mail_auth.testing.zones import ZoneServer
 
 
 def repo(address: str, *senders: str) -> RepoConfig:

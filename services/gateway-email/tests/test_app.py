@@ -20,8 +20,8 @@ from airut_common.bus.topology import ORCHESTRATOR_TASKS, STATUS_BUCKET
 from airut_common.config.models import InstallationConfig
 from airut_common.config.store import apply_config
 from airut_common.contracts.v1 import Reply, ServiceEvent, TaskRequest, subjects, utc_now
-from airut_gateway_email.testing.signing import SigningDomain, plain_mail
 from airut_gateway_email.testing.sink import MailSink
+from airut_mail_auth.testing.signing import SigningDomain, plain_mail
 
 
 def _installation(zone: str, relay: int, **email: Any) -> InstallationConfig:

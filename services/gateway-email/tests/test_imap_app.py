@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from airut_common.config.store import apply_config
 from airut_common.contracts.v1 import TaskRequest
 from airut_common.sealed import seal, sealed_key, service_public_key, store_sealed
 from airut_gateway_email.testing.dovecot import PASSWORD, USER, Dovecot, dovecot_folder
-from airut_gateway_email.testing.signing import SigningDomain, plain_mail
+from airut_mail_auth.testing.signing import SigningDomain, plain_mail
 
 pytestmark = pytest.mark.integration
 
@@ -89,7 +90,7 @@ async def requests(bus: Bus) -> AsyncIterator[asyncio.Queue[TaskRequest]]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-class _Server:
+class _Server(ABC):
     """Something that listens on loopback."""
 
     port = 0
@@ -104,8 +105,9 @@ class _Server:
             server.close()
             server.abort_clients()
 
+    @abstractmethod
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        raise NotImplementedError
+        """Talk to one client."""
 
 
 class Line(_Server):

@@ -17,7 +17,7 @@ from airut_gateway_email.imap_in import ImapFetcher, ImapRules
 from airut_gateway_email.intake import Intake
 from airut_gateway_email.sender_auth import Resolver
 from airut_gateway_email.testing.dovecot import PASSWORD, USER, Dovecot, dovecot_folder
-from airut_gateway_email.testing.signing import SigningDomain, plain_mail
+from airut_mail_auth.testing.signing import SigningDomain, plain_mail
 
 pytestmark = pytest.mark.integration
 

@@ -10,7 +10,7 @@ from airut_gateway_email.content.charsets import decode_text, decode_words
 from airut_gateway_email.content.mail import MAX_PARTS, read_mail
 from airut_gateway_email.errors import MailRefused
 from airut_gateway_email.rawmail import parse_raw_mail
-from airut_gateway_email.testing.signing import plain_mail
+from airut_mail_auth.testing.signing import plain_mail
 
 
 def _read(message: EmailMessage | bytes):

@@ -115,6 +115,11 @@ def test_the_history_of_others_is_what_a_first_mail_is_about(text: str):
     assert new_text(text, US, continues=False).text == text
 
 
+def test_a_million_lines_that_could_begin_a_quotation_take_no_long_time():
+    text = "From: x\n" * 1_000_000
+    assert not new_text(text, US, continues=True).cut
+
+
 @given(st.text(st.sampled_from(f"ab1:>- \n@{US}FromSentSubjwrote"), max_size=400), st.booleans())
 def test_what_is_left_is_the_beginning(text: str, continues: bool):
     found = new_text(text, US, continues=continues)

@@ -12,7 +12,7 @@ from airut_gateway_email.content.mail import IncomingMail, read_mail
 from airut_gateway_email.errors import MailRefused
 from airut_gateway_email.rawmail import parse_raw_mail
 from airut_gateway_email.testing.certificates import write_certificate
-from airut_gateway_email.testing.signing import plain_mail
+from airut_mail_auth.testing.signing import plain_mail
 
 INNER = b"Content-Type: text/plain; charset=utf-8\r\n\r\nFix the greeting.\r\n"
 HEAD = b"From: ada@lovelace.example\r\nTo: demo@airut.example\r\nMIME-Version: 1.0\r\n"

@@ -11,8 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from airut_gateway_email import smtp_in
-from airut_gateway_email.testing.signing import SigningDomain, plain_mail
 from airut_mail_auth.testing.crafting import Signer
+from airut_mail_auth.testing.signing import SigningDomain, plain_mail
 
 
 async def test_a_signed_mail_becomes_a_request(gateway, lovelace: SigningDomain):

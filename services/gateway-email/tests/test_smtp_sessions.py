@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 from airut_gateway_email import smtp_in
-from airut_gateway_email.testing.signing import SigningDomain, plain_mail
+from airut_mail_auth.testing.signing import SigningDomain, plain_mail
 
 
 async def test_200_sessions_at_once_leave_room_for_a_mail(gateway, monkeypatch, lovelace: SigningDomain):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from airut_gateway_email.content.mail import read_mail
 from airut_gateway_email.content.winmail import unpack
 from airut_gateway_email.rawmail import parse_raw_mail
-from airut_gateway_email.testing.signing import plain_mail
+from airut_mail_auth.testing.signing import plain_mail
 
 BODY, RENDERING, TITLE, DATA = 0x0002800C, 0x00069002, 0x00018010, 0x0006800F
 

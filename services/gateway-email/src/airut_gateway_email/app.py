@@ -15,6 +15,7 @@ from airut_common.contracts.v1 import Reply
 from airut_common.lifecycle import Service
 from airut_common.sealed import ServiceKey, WatchedSecrets, watch_secrets
 from airut_common.secrets import Secret
+from airut_gateway_email.errors import secret_missing
 from airut_gateway_email.handlers import ReplyHandler
 from airut_gateway_email.imap_in import ImapFetcher, ImapRules
 from airut_gateway_email.imap_mail import longest_age
@@ -115,9 +116,10 @@ class MailboxCredentials:
                 return await self._tokens.get(config.oauth2)
             except TokenFailed as error:
                 raise ImapFailed(str(error)) from None
-        password = self._secrets.get(None, config.password_secret or "")
+        name = config.password_secret or ""
+        password = self._secrets.get(None, name)
         if password is None:
-            raise ImapFailed(f"the secret {config.password_secret} is not set; run `airut secret set`")
+            raise ImapFailed(secret_missing(name))
         return password
 
 

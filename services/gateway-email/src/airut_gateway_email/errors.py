@@ -33,11 +33,21 @@ class MailRefused(MailError):
         super().__init__(code, status, text)
 
 
+def undecodable(why: str) -> MailRefused:
+    """The refusal of a mail that cannot be read, for whatever reason."""
+    return MailRefused(f"the mail cannot be decoded: {why}", code=554, status="5.6.0")
+
+
 class MailLater(MailError):
     """This mail cannot be judged or stored at the moment."""
 
     def __init__(self, text: str, *, code: int = 451, status: str = "4.4.3") -> None:
         super().__init__(code, status, text)
+
+
+def secret_missing(name: str) -> str:
+    """What the operator is told of a secret that nobody has set."""
+    return f"the secret {name} is not set; run `airut secret set`"
 
 
 def printable(text: str) -> str:

@@ -11,8 +11,8 @@ from airut_common.bus import Bus, BusUnavailable
 from airut_common.config.models import EmailConfig, RepoConfig
 from airut_common.contracts.v1 import TaskRequest, utc_now
 from airut_common.contracts.v1.subjects import task_requested
-from airut_gateway_email.content.mail import read_mail
-from airut_gateway_email.content.quotes import new_text
+from airut_gateway_email.content.mail import IncomingMail, read_mail
+from airut_gateway_email.content.quotes import NewText, new_text
 from airut_gateway_email.errors import MailLater, MailRefused
 from airut_gateway_email.loops import automatic_reason
 from airut_gateway_email.rates import PER_CONVERSATION, PER_SENDER, RateCap
@@ -73,11 +73,10 @@ class Intake:
             raise MailRefused(f"{author} is not on the sender list of {arrival.recipient.address}")
         if proof.method != "trusted-header":
             _require_addressed(mail, config, proof)
-        async with self._at_once:  # not around the proof: a stranger decides how long his DNS takes
-            content = await asyncio.to_thread(read_mail, mail)
         conversation = find_conversation(mail, self._email().hostname)
+        async with self._at_once:  # not around the proof: a stranger decides how long his DNS takes
+            content, said = await asyncio.to_thread(_read, mail, arrival.recipient, conversation)
         self._count(author, conversation)
-        said = new_text(content.text, arrival.recipient.address, continues=conversation is not None)
         found = Understood(mail, author, proof, record, rule, content, conversation, said)
         request = build_request(arrival, found)
         await self._publish(await self._with_files(request, found))
@@ -121,6 +120,11 @@ class Intake:
             await self._bus.publish(task_requested(request.repo), request, msg_id=request.id)
         except BusUnavailable as error:
             raise _not_stored(error) from error
+
+
+def _read(mail: RawMail, recipient: Recipient, conversation: str | None) -> tuple[IncomingMail, NewText]:
+    content = read_mail(mail)
+    return content, new_text(content.text, recipient.address, continues=conversation is not None)
 
 
 def _author(mail: RawMail) -> Address:

@@ -13,7 +13,7 @@ from airut_common import log as logs
 from airut_common.config.imap import OAuth2Config
 from airut_common.private_file import replace_private
 from airut_common.secrets import Secret
-from airut_gateway_email.errors import printable
+from airut_gateway_email.errors import printable, secret_missing
 
 TIMEOUT_SECONDS = 20.0
 MAX_ANSWER_BYTES = 64 * 1024
@@ -77,7 +77,7 @@ class AccessTokens:
             return None
         value = self._secret(name)
         if value is None:
-            raise TokenFailed(f"the secret {name} is not set; run `airut secret set`")
+            raise TokenFailed(secret_missing(name))
         return value
 
 

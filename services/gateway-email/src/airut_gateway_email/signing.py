@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from airut_common.config.dkim import DkimConfig
 from airut_common.secrets import Secret
-from airut_gateway_email.errors import printable
+from airut_gateway_email.errors import printable, secret_missing
 from airut_gateway_email.replies import OutgoingMail
 
 MIN_RSA_BITS = 2048
@@ -42,7 +42,7 @@ class MailSigner:
             return mail
         secret = self._secret(config.key_secret)
         if secret is None:
-            raise CannotSign(f"the secret {config.key_secret} is not set; run `airut secret set`")
+            raise CannotSign(secret_missing(config.key_secret))
         algorithm, key = _dkim_key(secret, config.key_secret)
         try:
             header: bytes = dkim.sign(

@@ -7,7 +7,7 @@ import aiosmtplib
 from airut_common.config.models import RelayConfig
 from airut_common.secrets import Secret
 from airut_gateway_email.connections import Login, Misconfigured, RelayConnections
-from airut_gateway_email.errors import printable
+from airut_gateway_email.errors import printable, secret_missing
 from airut_gateway_email.replies import OutgoingMail
 
 SEND_SECONDS = 600.0
@@ -69,7 +69,7 @@ class Relay:
     def _login(self, config: RelayConfig) -> Login:
         password = self._password(config.password_secret) if config.password_secret else None
         if config.password_secret and password is None:
-            raise SendFailed(f"the secret {config.password_secret} is not set; run `airut secret set`")
+            raise SendFailed(secret_missing(config.password_secret))
         return Login.of(config, password)
 
 

@@ -17,7 +17,7 @@ from airut_gateway_email.content.names import made_up_name, media_type_of, shown
 from airut_gateway_email.content.secured import SMIME, encrypted, opaque_content, without_armour
 from airut_gateway_email.content.visible import clean_text, html_to_text
 from airut_gateway_email.content.winmail import TNEF, unpack
-from airut_gateway_email.errors import MailRefused
+from airut_gateway_email.errors import MailRefused, undecodable
 from airut_gateway_email.rawmail import RawMail
 
 MAX_DEPTH = 20
@@ -69,6 +69,10 @@ class _Collected:
     attachments: list[Attachment] = field(default_factory=list)
     parts: int = 0
 
+    @property
+    def has_text(self) -> bool:
+        return any(map(str.strip, self.texts))
+
     def parse(self, data: bytes) -> Message:
         """The parts of a mail, or of what one encloses; no more of them are made than are allowed."""
         return email.message_from_bytes(data, _class=self._part)  # type: ignore[arg-type]  # it is called with a policy
@@ -76,7 +80,7 @@ class _Collected:
     def _part(self, *, policy: Policy) -> Message:
         self.parts += 1
         if self.parts > MAX_PARTS:
-            raise _undecodable("it has too many parts")
+            raise undecodable("it has too many parts")
         return Message(policy)
 
 
@@ -90,7 +94,7 @@ def read_mail(mail: RawMail) -> IncomingMail:
     try:
         _collect(collected.parse(mail.data), collected, depth=0, is_body=True)
     except RecursionError:
-        raise _undecodable("its parts are nested too deeply") from None
+        raise undecodable("its parts are nested too deeply") from None
     text = clean_text("\n\n".join(part for part in collected.texts if part.strip()))
     if not text and not collected.attachments:
         raise MailRefused(
@@ -102,7 +106,7 @@ def read_mail(mail: RawMail) -> IncomingMail:
 
 def _collect(part: Message, into: _Collected, *, depth: int, is_body: bool) -> None:
     if depth > MAX_DEPTH:
-        raise _undecodable("its parts are nested too deeply")
+        raise undecodable("its parts are nested too deeply")
     _check(part)
     if is_body and part.get_content_type() == "multipart/encrypted":
         raise encrypted()
@@ -147,7 +151,7 @@ def _collect_leaf(part: Message, into: _Collected, *, depth: int, is_body: bool)
         _collect_winmail(part, into, is_body=is_body)
     elif is_body and not _is_file(part) and kind == "text/plain":
         into.texts.append(_plain(part))
-    elif is_body and not _is_file(part) and kind == "text/html" and not any(map(str.strip, into.texts)):
+    elif is_body and not _is_file(part) and kind == "text/html" and not into.has_text:
         into.texts.append(_html(part))
     else:
         _collect_file(part, into)
@@ -171,7 +175,7 @@ def _html(part: Message) -> str:
 
 def _visible(data: bytes, charset: str | None) -> str:
     if len(data) > MAX_HTML_BYTES or data.count(b"<") > MAX_TAGS:
-        raise _undecodable("its HTML text is too long or too intricate; send plain text or attach a file")
+        raise undecodable("its HTML text is too long or too intricate; send plain text or attach a file")
     return html_to_text(decode_text(data, charset))
 
 
@@ -181,7 +185,7 @@ def _collect_winmail(part: Message, into: _Collected, *, is_body: bool) -> None:
     if found is None:
         _collect_file(part, into)
         return
-    if is_body and not any(map(str.strip, into.texts)):
+    if is_body and not into.has_text:
         into.texts.append(found.text or (_visible(found.html, None) if found.html else ""))
     for name, data in found.files:
         _add_file(into, name, media_type_of(name), data)
@@ -195,7 +199,7 @@ def _collect_file(part: Message, into: _Collected) -> None:
 
 def _add_file(into: _Collected, name: str, kind: str, data: bytes) -> None:
     if len(into.attachments) >= MAX_ATTACHMENTS:
-        raise _undecodable(f"it has more than {MAX_ATTACHMENTS} attachments")
+        raise undecodable(f"it has more than {MAX_ATTACHMENTS} attachments")
     shown = shown_name(name) or made_up_name(kind, len(into.attachments) + 1)
     into.attachments.append(Attachment(shown, kind, data))
 
@@ -217,7 +221,7 @@ def _content(part: Message) -> bytes:
         try:
             return b"".join(inner.as_bytes() for inner in part.get_payload() if isinstance(inner, Message))
         except (ValueError, LookupError, TypeError, AttributeError, KeyError):
-            raise _undecodable("an enclosed mail cannot be read") from None
+            raise undecodable("an enclosed mail cannot be read") from None
     data = part.get_payload(decode=True)
     _check(part)  # base64 is looked at only now
     return data if isinstance(data, bytes) else b""
@@ -226,10 +230,10 @@ def _content(part: Message) -> bytes:
 def _check(part: Message) -> None:
     encoding = str(part.get("content-transfer-encoding", "7bit")).split(";")[0].strip().lower()
     if encoding and encoding not in _ENCODINGS:
-        raise _undecodable("a part has an unknown transfer encoding")
+        raise undecodable("a part has an unknown transfer encoding")
     for defect in part.defects:
         if isinstance(defect, _FATAL_DEFECTS):
-            raise _undecodable(f"a part is broken ({type(defect).__name__.removesuffix('Defect')})")
+            raise undecodable(f"a part is broken ({type(defect).__name__.removesuffix('Defect')})")
 
 
 def _raw_name(part: Message) -> str | None:
@@ -237,7 +241,3 @@ def _raw_name(part: Message) -> str | None:
         return part.get_filename()
     except (ValueError, LookupError, TypeError):
         return "unreadable"
-
-
-def _undecodable(why: str) -> MailRefused:
-    return MailRefused(f"the mail cannot be decoded: {why}", code=554, status="5.6.0")

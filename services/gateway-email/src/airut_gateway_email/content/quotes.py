@@ -22,14 +22,14 @@ _SEPARATOR = re.compile(r"(?:_{10,}|-{2,}[^\n-]{0,60}-{2,})")
 class NewText:
     """The author's own words."""
 
-    text: str
+    own: str
     cut: bool
-    """Something was left out; `text` ends with `LEFT_OUT`."""
+    """Something was left out."""
 
     @property
-    def own(self) -> str:
-        """Without our remark."""
-        return self.text.removesuffix(f"\n\n{LEFT_OUT}") if self.cut else self.text
+    def text(self) -> str:
+        """With our remark, if it was."""
+        return f"{self.own}\n\n{LEFT_OUT}" if self.cut else self.own
 
 
 def new_text(text: str, our_address: str, *, continues: bool) -> NewText:
@@ -42,13 +42,11 @@ def new_text(text: str, our_address: str, *, continues: bool) -> NewText:
             as some programs write it, is taken for one of ours too.
     """
     lines = text.split("\n")
-    ours = _Ours(our_address, continues)
-    end = _history_start(lines, ours)
-    end = _signature_start(lines, end)
-    kept = "\n".join(lines[:end]).strip()
-    if end == len(lines) or not kept:
+    end = _signature_start(lines, _history_start(lines, _Ours(our_address, continues)))
+    own = "\n".join(lines[:end]).strip()
+    if not own or not any(map(str.strip, lines[end:])):
         return NewText(text, cut=False)
-    return NewText(f"{kept}\n\n{LEFT_OUT}", cut=True)
+    return NewText(own, cut=True)
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,11 @@ class _Ours:
 
 def _history_start(lines: list[str], ours: _Ours) -> int:
     for number, line in enumerate(lines):
-        if _label(line) in FROM and ours.sent(line) and _is_header_block(lines[number:]):
+        if (
+            _label(line) in FROM
+            and ours.sent(line)
+            and _is_header_block(lines[number : number + _HEADER_LINES])
+        ):
             start = number
             while start and not lines[start - 1].strip(_MARKS):
                 start -= 1
@@ -90,7 +92,7 @@ def _history_start(lines: list[str], ours: _Ours) -> int:
 
 def _is_header_block(lines: list[str]) -> bool:
     """What Outlook and others put above a quoted mail: its sender, date and subject, each on a line."""
-    labels = {_label(line) for line in lines[:_HEADER_LINES]}
+    labels = {_label(line) for line in lines}
     return bool(labels & DATE) and bool(labels & SUBJECT)
 
 
@@ -131,4 +133,4 @@ def _signature_start(lines: list[str], end: int) -> int:
             return number
     if end and len(lines[end - 1]) < 80 and ON_THE_WAY.fullmatch(lines[end - 1].strip(_MARKS)):
         return end - 1
-    return end if end < len(lines) and any(line.strip() for line in lines[end:]) else len(lines)
+    return end

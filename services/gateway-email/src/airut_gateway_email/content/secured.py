@@ -8,7 +8,7 @@ import re
 
 from asn1crypto.cms import ContentInfo
 
-from airut_gateway_email.errors import MailRefused
+from airut_gateway_email.errors import MailRefused, undecodable
 
 SMIME = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
 
@@ -39,15 +39,11 @@ def opaque_content(data: bytes) -> bytes:
         kind = info["content_type"].native
         content = info["content"]["encap_content_info"]["content"].native if kind == "signed_data" else None
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise MailRefused(
-            "the mail cannot be decoded: its S/MIME part is broken", code=554, status="5.6.0"
-        ) from None
+        raise undecodable("its S/MIME part is broken") from None
     if kind in ("enveloped_data", "authenticated_enveloped_data"):
         raise encrypted()
     if not isinstance(content, bytes):
-        raise MailRefused(
-            "the mail cannot be decoded: its S/MIME part holds no signed text", code=554, status="5.6.0"
-        )
+        raise undecodable("its S/MIME part holds no signed text")
     return content
 
 
