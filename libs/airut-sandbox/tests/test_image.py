@@ -77,7 +77,7 @@ class Builder:
                 break
         ids = list(dict.fromkeys(done.stdout.decode().split()))
         if ids:
-            await self.podman.run("rmi", "--force", "--ignore", *ids, check=False)
+            await self.podman.run("rmi", "--ignore", *ids, check=False)
         if not self.keep_base:
             await self.podman.run("rmi", "--force", "--ignore", self.base, check=False)
 

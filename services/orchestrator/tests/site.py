@@ -1,7 +1,6 @@
 """The whole service as a process, on a real bus, with real git and Podman; the agent and the egress-proxy are small."""
 
 import asyncio
-import contextlib
 import json
 import os
 import platform
@@ -42,6 +41,7 @@ from airut_common.contracts.v1 import (
 from airut_common.sealed import seal, sealed_key, service_public_key, store_sealed
 from airut_common.testing.builders import email_route, task_request
 from airut_sandbox.agent_binary import platform_name
+from airut_sandbox.image_facts import images_of
 from airut_sandbox.podman import Podman
 from airut_sandbox.testing.fake_proxy import FakeProxy, fake_proxy
 from airut_sandbox.testing.git_server import GitServer, Upstream, run_git
@@ -236,7 +236,7 @@ class Site:
                     await self._changed.wait()
                 return found
         except TimeoutError:
-            said = "\n".join(map(repr, self.events[-30:]))
+            said = "\n".join(map(repr, [*self.events[-30:], *self.replies[-3:]]))
             raise AssertionError(
                 f"it did not happen; events:\n{said}\nthe log:\n{self.log()[-6000:]}"
             ) from None
@@ -330,8 +330,7 @@ async def open_site(folder: Path, podman: Podman, base_image: str) -> AsyncItera
 
 
 async def _remove_images(site: Site) -> None:
-    done = await site.podman.run(
-        "images", "--quiet", f"--filter=label=airut.installation={site.installation}", check=False
-    )
-    with contextlib.suppress(Exception):
-        await site.podman.run("rmi", "--force", *dict.fromkeys(done.stdout.decode().split()), check=False)
+    ids = dict.fromkeys(image["Id"] for image in await images_of(site.podman, site.installation))
+    if ids:
+        # Without `--force`: that also removes the containers of others who build upon a layer of ours.
+        await site.podman.run("rmi", "--ignore", *ids, check=False)

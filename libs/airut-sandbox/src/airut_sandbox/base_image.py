@@ -10,6 +10,7 @@ from airut_common import processes
 from airut_common.processes import ProcessError
 
 from .errors import BaseImageUnavailable
+from .image_facts import image_exists
 from .locks import file_lock
 from .podman import Podman
 
@@ -42,7 +43,7 @@ async def ensure_base_image(podman: Podman, *, cache_dir: Path | None = None) ->
     folder = cache_dir or podman.state_dir / "base-image"
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        if await _exists(podman, REFERENCE):
+        if await image_exists(podman, REFERENCE):
             return REFERENCE
         if shutil.which("mmdebstrap") is None and not (folder / ARCHIVE_NAME).exists():
             return await _pull(podman)
@@ -69,13 +70,8 @@ async def ensure_base_archive(folder: Path) -> Path:
     return archive
 
 
-async def _exists(podman: Podman, reference: str) -> bool:
-    done = await podman.run("image", "exists", reference, check=False)
-    return done.returncode == 0
-
-
 async def _pull(podman: Podman) -> str:
-    if not await _exists(podman, FALLBACK):
+    if not await image_exists(podman, FALLBACK):
         try:
             await podman.run("pull", "--quiet", FALLBACK, timeout_seconds=_BUILD_SECONDS)
         except ProcessError as error:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from airut_common.processes import ProcessError
 
 from .errors import SandboxError, SandboxRefused
+from .image_facts import inspect_images
 from .limits import limit_differences, read_groups, read_limits
 from .podman import ImageFacts, Podman
 from .readback import Expected, ExpectedMount, Facts, differences, expect_mount, read_facts
@@ -124,8 +125,10 @@ async def _inspect_image(podman: Podman, image: str) -> ImageFacts:
     if image in podman.known_images:
         return podman.known_images[image]
     with _as_sandbox_error(f"the image {image} cannot be used"):
-        done = await podman.run("image", "inspect", "--", image)
-        inspected = json.loads(done.stdout)[0]
+        found = await inspect_images(podman, [image])
+        if found is None:
+            raise SandboxError(f"the image {image} is not there")
+        (inspected,) = found
         facts = ImageFacts(inspected["Id"], tuple(inspected.get("Config", {}).get("Env") or ()))
     names = [*(inspected.get("Annotations") or {}), *(inspected.get("Labels") or {})]
     steering = sorted(name for name in names if _ANNOTATION.match(name))

@@ -142,7 +142,7 @@ def _read_dockerfile(context: Path) -> str:
 
 async def _find(build: _Build) -> ImageRef | None:
     names = [build.tag, *([build.watched_base] if build.watched_base else [])]
-    found = await inspect_images(build.podman, names)
+    found = await _inspect(build.podman, names)
     if found is None:
         return None
     refuse_annotations(found[0])
@@ -172,7 +172,8 @@ async def _build(build: _Build) -> ImageRef:
         await _podman_build(
             build,
             [
-                *("--network=none", "--pull=never", *_always(labels)),
+                # One layer: its parts are never wanted alone, and looking for them in the cache costs time.
+                *("--network=none", "--pull=never", "--layers=false", *_always(labels)),
                 f"--build-arg=AIRUT_REPO_IMAGE={repo_tag}",
                 *("-t", build.tag, "-f", f"{folder}/Containerfile", folder),
             ],
@@ -183,7 +184,7 @@ async def _build(build: _Build) -> ImageRef:
 
 async def _base_id(build: _Build, name: str) -> str:
     """The id of a base image, pulled when it is not here yet: it is looked at before anything builds on it."""
-    found = await inspect_images(build.podman, [name])
+    found = await _inspect(build.podman, [name])
     if found is None:
         try:
             await build.podman.run("pull", "--quiet", "--", name, timeout_seconds=_left(build))
@@ -191,7 +192,7 @@ async def _base_id(build: _Build, name: str) -> str:
             raise ImageBuildFailed(
                 f"the base image {name} could not be pulled", str(error)[-1000:]
             ) from error
-        found = await inspect_images(build.podman, [name])
+        found = await _inspect(build.podman, [name])
     if found is None:
         raise ImageBuildFailed(f"the base image {name} could not be pulled", "")
     refuse_annotations(found[0])
@@ -213,6 +214,13 @@ async def _podman_build(build: _Build, arguments: Sequence[str]) -> None:
         raise ImageBuildFailed(f"building {_SHOWN_DOCKERFILE} failed ({error})", "") from error
 
 
+async def _inspect(podman: Podman, names: Sequence[str]) -> list[dict[str, Any]] | None:
+    try:
+        return await inspect_images(podman, names)
+    except ProcessError as error:
+        raise ImageBuildFailed("Podman cannot read its images", str(error)[-1000:]) from error
+
+
 def _always(labels: Mapping[str, str]) -> list[str]:
     return [
         "--force-rm",
@@ -222,7 +230,7 @@ def _always(labels: Mapping[str, str]) -> list[str]:
 
 
 async def _checked(podman: Podman, name: str) -> dict[str, Any]:
-    found = await inspect_images(podman, [name])
+    found = await _inspect(podman, [name])
     if found is None:
         raise ImageBuildFailed(f"building {_SHOWN_DOCKERFILE} left no image", "")
     refuse_annotations(found[0])

@@ -2,14 +2,25 @@
 
 import asyncio
 import contextlib
+import re
 import sys
 from collections.abc import Sequence
+
+import structlog
 
 from airut_common.processes import ProcessError
 from airut_sandbox import build_guard
 from airut_sandbox.podman import Podman
 
+_log = structlog.get_logger()
+
 _TAIL_BYTES = 4_000
+_TRIES = 5
+#: How a build ends when somebody on this host (another installation, `podman rmi`, our own clearing) removes an
+#: image while Podman looks through its cache of layers: the next look finds what is there then.
+_STORE_CHANGED = re.compile(
+    r"^Error: .*\b(?:(?:layer|image) not known|locating item named .*: file does not exist)$"
+)
 _CHUNK_BYTES = 64 * 1024
 #: More than the guard itself takes to end everything.
 _GUARD_SECONDS = 60
@@ -25,17 +36,36 @@ class BuildFailed(Exception):
 
 
 async def podman_build(podman: Podman, arguments: Sequence[str], *, timeout_seconds: float) -> None:
-    """Run `podman build ARGUMENTS`. A cancelled caller takes the build with it.
+    """Run `podman build ARGUMENTS`; again when images were removed under it. A cancelled caller takes the build
+    with it.
 
     Raises:
         BuildFailed: it failed, or took longer than `timeout_seconds`.
     """
+    deadline = asyncio.get_running_loop().time() + timeout_seconds
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            await _build_once(podman, arguments, deadline)
+        except BuildFailed as error:
+            if error.timed_out or not tries_left or not store_changed(error.tail):
+                raise
+            _log.info("images were removed during a build; building again", tail=error.tail[-200:])
+        else:
+            return
+
+
+def store_changed(tail: str) -> bool:
+    """Whether a build with this output failed because images were removed under it."""
+    return _STORE_CHANGED.match(tail.rpartition("\n")[2]) is not None
+
+
+async def _build_once(podman: Podman, arguments: Sequence[str], deadline: float) -> None:
     process = await _start(podman, arguments)
     assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are pipes
     tail = _Tail()
     timed_out = False
     try:
-        async with asyncio.timeout(timeout_seconds):
+        async with asyncio.timeout_at(deadline):
             await tail.read(process.stdout)
             await process.wait()
     except TimeoutError:

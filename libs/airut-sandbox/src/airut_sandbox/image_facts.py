@@ -13,7 +13,8 @@ from airut_sandbox.spec import INSTALLATION_LABEL
 
 _INSPECT_SECONDS = 60
 _LIST_SECONDS = 120
-_LIST_TRIES = 5
+#: Questions fail while others remove images.
+_TRIES = 5
 #: Podman obeys these as if they were its own options: CVE-2026-94603.
 _OBEYED_ANNOTATIONS = "io.podman.annotations."
 
@@ -23,14 +24,35 @@ class ImageRefused(SandboxError):
 
 
 async def inspect_images(podman: Podman, names: Sequence[str]) -> list[dict[str, Any]] | None:
-    """What Podman knows of the images, in order; None when one of them is not there."""
-    completed = await podman.run(
-        "image", "inspect", "--", *names, timeout_seconds=_INSPECT_SECONDS, check=False
-    )
-    if completed.returncode != 0:
-        return None
-    images: list[dict[str, Any]] = json.loads(completed.stdout)
-    return images
+    """What Podman knows of the images, in order; None when one of them is not there.
+
+    Raises:
+        ProcessError: Podman does not answer.
+    """
+    for _ in range(_TRIES):
+        done = await podman.run(
+            "image", "inspect", "--", *names, timeout_seconds=_INSPECT_SECONDS, check=False
+        )
+        if done.returncode == 0:
+            images: list[dict[str, Any]] = json.loads(done.stdout)
+            return images
+        # Podman fails with the same code when an image is missing and when somebody removes another one meanwhile.
+        if not all([await image_exists(podman, name) for name in names]):
+            return None
+    raise ProcessFailed("podman", done)
+
+
+async def image_exists(podman: Podman, name: str) -> bool:
+    """Whether the image is here.
+
+    Raises:
+        ProcessError: Podman does not answer.
+    """
+    for _ in range(_TRIES):
+        done = await podman.run("image", "exists", "--", name, timeout_seconds=_INSPECT_SECONDS, check=False)
+        if done.returncode in (0, 1):
+            return done.returncode == 0
+    raise ProcessFailed("podman", done)
 
 
 async def images_of(podman: Podman, installation: str, *options: str) -> list[dict[str, Any]]:
@@ -39,19 +61,17 @@ async def images_of(podman: Podman, installation: str, *options: str) -> list[di
     Raises:
         ProcessError: Podman does not answer.
     """
-    for _ in range(_LIST_TRIES):
+    for _ in range(_TRIES):
         done = await podman.run(
             "images", *options, f"--filter=label={INSTALLATION_LABEL}", "--format=json",
             timeout_seconds=_LIST_SECONDS, check=False,
         )  # fmt: skip
         if done.returncode == 0:
-            break
+            found: list[dict[str, Any]] = json.loads(done.stdout or b"[]")
+            # Compared here, because Podman's filter reads a value as a pattern.
+            return [image for image in found if labels_of(image).get(INSTALLATION_LABEL) == installation]
         # Podman gives up on the whole list when somebody removes an image meanwhile: ask again.
-    else:
-        raise ProcessFailed("podman", done)
-    found: list[dict[str, Any]] = json.loads(done.stdout or b"[]")
-    # Compared here, because Podman's filter reads a value as a pattern.
-    return [image for image in found if labels_of(image).get(INSTALLATION_LABEL) == installation]
+    raise ProcessFailed("podman", done)
 
 
 def labels_of(image: Mapping[str, Any]) -> Mapping[str, str]:
