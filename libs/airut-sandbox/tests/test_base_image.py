@@ -1,7 +1,9 @@
 """The base image: made once, found again, the same for everybody."""
 
 import shutil
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,15 +30,22 @@ async def test_it_has_what_the_demo_needs(bench: Bench) -> None:
     assert (done.code, text) == (0, "")
 
 
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """Podman takes no `--runroot` of more than 50 characters."""
+    with tempfile.TemporaryDirectory(prefix="airut-") as folder:
+        yield Path(folder)
+
+
 async def test_without_mmdebstrap_and_registry_the_remedy_is_named(
-    podman: Podman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    podman: Podman, tmp_path: Path, short_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Against an image store of its own, so that nobody's image is touched."""
     from dataclasses import replace
 
     (bin_dir := tmp_path / "bin").mkdir()
     (bin_dir / "podman").symlink_to(shutil.which("podman") or "")
-    root, run = tmp_path / "root", tmp_path / "run"
+    root, run = tmp_path / "root", short_folder / "run"
     empty = replace(podman, argv=(*podman.argv, f"--root={root}", f"--runroot={run}"))
     monkeypatch.setattr("airut_sandbox.base_image.FALLBACK", "registry.invalid/nothing:1")
     monkeypatch.setenv("PATH", str(bin_dir))

@@ -19,7 +19,8 @@ from airut_gateway_email.errors import MailError
 from airut_gateway_email.intake import Intake
 from airut_gateway_email.recipients import find_recipient
 from airut_gateway_email.sender_auth import Resolver
-from airut_gateway_email.smtp_in import SmtpListener, SmtpRules, SmtpSettings
+from airut_gateway_email.smtp_in.listener import SmtpListener
+from airut_gateway_email.smtp_in.settings import Login, SmtpRules, SmtpSettings
 from airut_gateway_email.testing.certificates import write_certificate
 from airut_mail_auth.testing.signing import SigningDomain
 from airut_mail_auth.testing.zones import ZoneServer
@@ -52,7 +53,11 @@ class Gateway:
     tls_now: Any = None
     """Asked for each connection, in place of `tls`."""
     require_tls: bool = False
+    login: Login | None = None
+    allowed_peers: tuple[str, ...] = ()
+    proxy_peers: tuple[str, ...] = ()
     refusals: list[MailError] = field(default_factory=list)
+    refused_peers: list[str] = field(default_factory=list)
     host: str = ""
     port: int = 0
 
@@ -65,8 +70,9 @@ class Gateway:
             relay=RelayConfig(host="127.0.0.1", port=25, security="plain"),
         )
 
-    async def refused(self, error: MailError, _peer: str, _repo: str | None) -> None:
+    async def refused(self, error: MailError, peer: str, _repo: str | None) -> None:
         self.refusals.append(error)
+        self.refused_peers.append(peer)
 
     def listener(self) -> SmtpListener:
         resolver = Resolver(("127.0.0.1", self.zone.port))
@@ -78,6 +84,9 @@ class Gateway:
                     self.max_message_bytes,
                     self.tls_now() if self.tls_now else self.tls,
                     self.require_tls,
+                    self.login,
+                    self.allowed_peers,
+                    self.proxy_peers,
                 ),
                 recipient=lambda address: find_recipient(address, self.repos),
                 accept=intake.accept,

@@ -10,7 +10,8 @@ import aiosmtplib
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from airut_gateway_email import smtp_in
+from airut_gateway_email.smtp_in import admission
+from airut_gateway_email.smtp_in import session as smtp_session
 from airut_mail_auth.testing.crafting import Signer
 from airut_mail_auth.testing.signing import SigningDomain, plain_mail
 
@@ -182,7 +183,7 @@ async def test_a_mail_to_somebody_else_is_no_instruction(gateway, lovelace: Sign
 
 async def test_an_old_mail_is_a_replay(gateway, lovelace: SigningDomain, monkeypatch):
     signed = lovelace.sign(plain_mail().as_bytes())
-    monkeypatch.setattr(smtp_in, "utc_now", lambda: datetime.now(UTC) + timedelta(days=30))
+    monkeypatch.setattr(smtp_session, "utc_now", lambda: datetime.now(UTC) + timedelta(days=30))
     await refused(gateway, await gateway.send(signed), "more than 7 days ago")
 
 
@@ -336,7 +337,7 @@ async def test_a_client_that_hangs_up_leaves_the_rest_unharmed(gateway, lovelace
 
 
 async def test_row_35_connections_are_limited(gateway, monkeypatch, lovelace: SigningDomain):
-    monkeypatch.setattr(smtp_in, "MAX_CONNECTIONS_PER_PEER", 3)
+    monkeypatch.setattr(admission, "MAX_CONNECTIONS_PER_PEER", 3)
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(3):
             session = await stack.enter_async_context(gateway.session())
@@ -350,7 +351,7 @@ async def test_row_35_connections_are_limited(gateway, monkeypatch, lovelace: Si
 
 
 async def test_row_35_transfers_are_limited(gateway, monkeypatch):
-    monkeypatch.setattr(smtp_in, "MAX_TRANSFERS", 1)
+    monkeypatch.setattr(admission, "MAX_TRANSFERS", 1)
     async with gateway.session() as first:
         await first.answer()
         for command in ("EHLO a.example", "MAIL FROM:<a@b.example>", "RCPT TO:<demo@airut.example>", "DATA"):
@@ -359,7 +360,7 @@ async def test_row_35_transfers_are_limited(gateway, monkeypatch):
 
 
 async def test_row_35_a_slow_transfer_has_a_deadline(gateway, monkeypatch):
-    monkeypatch.setattr(smtp_in, "TRANSFER_SECONDS", 0.3)
+    monkeypatch.setattr(smtp_session, "TRANSFER_SECONDS", 0.3)
     async with gateway.session() as session:
         await session.answer()
         for command in ("EHLO a.example", "MAIL FROM:<a@b.example>", "RCPT TO:<demo@airut.example>", "DATA"):
@@ -488,7 +489,7 @@ async def test_mails_of_domains_whose_dns_is_slow_hold_up_nobody(gateway, zone, 
     zone.silent.add("_dmarc.slow.example")
     slow = [
         asyncio.ensure_future(gateway.send(plain_mail(sender="x@slow.example").as_bytes()))
-        for _ in range(smtp_in.MAX_TRANSFERS - 1)
+        for _ in range(admission.MAX_TRANSFERS - 1)
     ]
     async with asyncio.timeout(20):
         while sum(question.startswith("_dmarc.slow.example") for question in zone.questions) < len(slow):

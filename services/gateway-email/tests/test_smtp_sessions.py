@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 
-from airut_gateway_email import smtp_in
+from airut_gateway_email.smtp_in import admission
 from airut_mail_auth.testing.signing import SigningDomain, plain_mail
 
 
 async def test_200_sessions_at_once_leave_room_for_a_mail(gateway, monkeypatch, lovelace: SigningDomain):
-    monkeypatch.setattr(smtp_in, "MAX_CONNECTIONS_PER_PEER", 201)
+    monkeypatch.setattr(admission, "MAX_CONNECTIONS_PER_PEER", 201)
     async with contextlib.AsyncExitStack() as stack:
         sessions = [await stack.enter_async_context(gateway.session()) for _ in range(200)]
         greetings = await asyncio.gather(*(session.answer() for session in sessions))
@@ -21,7 +21,7 @@ async def test_200_sessions_at_once_leave_room_for_a_mail(gateway, monkeypatch, 
 
 
 async def test_a_half_closed_transfer_gives_its_place_back(gateway, monkeypatch, lovelace: SigningDomain):
-    monkeypatch.setattr(smtp_in, "MAX_TRANSFERS", 1)
+    monkeypatch.setattr(admission, "MAX_TRANSFERS", 1)
     async with gateway.session() as session:
         await session.answer()
         for command in ("EHLO a.example", "MAIL FROM:<a@b.example>", "RCPT TO:<demo@airut.example>", "DATA"):

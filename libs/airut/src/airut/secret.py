@@ -29,6 +29,9 @@ def secret_places(config: InstallationConfig) -> Iterator[SecretPlace]:
     if config.email is not None and config.email.relay.password_secret is not None:
         name = config.email.relay.password_secret
         yield SecretPlace("gateway-email", None, name, "email.relay.password_secret")
+    if config.email is not None and config.email.login is not None:
+        name = config.email.login.password_secret
+        yield SecretPlace("gateway-email", None, name, "email.login.password_secret")
     if config.email is not None and config.email.imap is not None:
         for field, name in config.email.imap.secret_names().items():
             yield SecretPlace("gateway-email", None, name, f"email.imap.{field}")

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Self
 
@@ -27,7 +28,8 @@ from airut_gateway_email.recipients import find_recipient
 from airut_gateway_email.refusals import RefusalReporter
 from airut_gateway_email.sender_auth import Resolver
 from airut_gateway_email.signing import MailSigner
-from airut_gateway_email.smtp_in import SmtpListener, SmtpRules, SmtpSettings
+from airut_gateway_email.smtp_in.listener import SmtpListener
+from airut_gateway_email.smtp_in.settings import Login, SmtpRules, SmtpSettings
 from airut_gateway_email.smtp_out import Relay
 from airut_gateway_email.tls import CertificateStore
 
@@ -52,7 +54,8 @@ async def run(service: Service) -> None:
     config = await stack.enter_async_context(watch_config(service.bus, on_problem=problem))
     key = ServiceKey.load_or_create(service.settings.state_dir / "service.key")
     secrets = await stack.enter_async_context(watch_secrets(service.bus, NAME, key))
-    live = await LiveSettings.open(config)
+    secret = partial(secrets.get, None)
+    live = await LiveSettings.open(config, secret)
     intake = Intake(
         service.bus, email=lambda: live.email, repos=lambda: config.repos, resolver=lambda: live.resolver
     )
@@ -63,7 +66,6 @@ async def run(service: Service) -> None:
         accept=intake.accept,
         refused=refused,
     )
-    secret = partial(secrets.get, None)
     tokens = AccessTokens(secret, service.settings.state_dir / "imap-refresh-token")
     credentials = MailboxCredentials(secrets, tokens)
     fetcher = ImapFetcher(
@@ -126,8 +128,15 @@ class MailboxCredentials:
 class LiveSettings:
     """The mail configuration as it is now, and what is built from it."""
 
-    def __init__(self, config: WatchedConfig, email: EmailConfig, resolver: Resolver) -> None:
+    def __init__(
+        self,
+        config: WatchedConfig,
+        secret: Callable[[str], Secret | None],
+        email: EmailConfig,
+        resolver: Resolver,
+    ) -> None:
         self._config = config
+        self._secret = secret
         self._certificates = CertificateStore()
         self._last = email
         self.resolver = resolver
@@ -135,7 +144,7 @@ class LiveSettings:
         self._resolver_at = email.authentication.resolver
 
     @classmethod
-    async def open(cls, config: WatchedConfig) -> Self:
+    async def open(cls, config: WatchedConfig, secret: Callable[[str], Secret | None]) -> Self:
         """Begin with the present configuration.
 
         Raises:
@@ -145,7 +154,7 @@ class LiveSettings:
         email = config.server.email
         if email is None:
             raise LookupError("the configuration has no email section")
-        return cls(config, email, await Resolver.at(email.authentication.resolver))
+        return cls(config, secret, email, await Resolver.at(email.authentication.resolver))
 
     @property
     def email(self) -> EmailConfig:
@@ -157,7 +166,18 @@ class LiveSettings:
         """What the next connection works with."""
         email = self.email
         tls = self._certificates.context(email.tls)
-        return SmtpSettings(email.hostname, email.max_message_bytes, tls, email.require_tls)
+        login = None
+        if email.login is not None:
+            login = Login(email.login.username, self._secret(email.login.password_secret))
+        return SmtpSettings(
+            hostname=email.hostname,
+            max_message_bytes=email.max_message_bytes,
+            tls=tls,
+            require_tls=email.require_tls,
+            login=login,
+            allowed_peers=email.allowed_peers,
+            proxy_peers=email.proxy_peers,
+        )
 
     async def follow_resolver(self) -> None:
         """Use the configured DNS server.

@@ -1,8 +1,9 @@
 """What every part of `airut.yaml` is made of."""
 
+from ipaddress import ip_network
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
 """Secrets and credentials are named like the environment variables they become."""
@@ -13,6 +14,18 @@ HostPatternText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9*?._-]{1
 DomainName = Annotated[
     str, StringConstraints(pattern=r"^([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{1,63}$", to_lower=True)
 ]
+
+
+def _require_network(text: str) -> str:
+    try:
+        ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"should be a network, such as 192.0.2.0/24 or 2001:db8::1 ({error})") from None
+    return text
+
+
+NetworkText = Annotated[str, AfterValidator(_require_network)]
+"""An address, or a network in CIDR notation."""
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 """What stays on this machine, so that it may go unencrypted."""

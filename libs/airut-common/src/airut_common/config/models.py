@@ -7,7 +7,14 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, model_validator
 
-from airut_common.config.base import LOOPBACK_HOSTS, DomainName, HostPatternText, SecretName, StrictModel
+from airut_common.config.base import (
+    LOOPBACK_HOSTS,
+    DomainName,
+    HostPatternText,
+    NetworkText,
+    SecretName,
+    StrictModel,
+)
 from airut_common.config.credentials import CredentialConfig, SigningCredential
 from airut_common.config.dkim import DkimConfig
 from airut_common.config.imap import ImapConfig
@@ -87,7 +94,7 @@ class SenderAuthConfig(StrictModel):
     """The trusted server's name in its `Authentication-Results`; `*.` in front stands for one more label."""
     upstream: Literal["rfc8601", "microsoft-365"] = "rfc8601"
     """`microsoft-365` writes no name into its header: the topmost one counts, and `authserv_id` is left out."""
-    peers: tuple[str, ...] = ()
+    peers: tuple[NetworkText, ...] = ()
     """Networks (CIDR) whose `Authentication-Results` are believed when they deliver by SMTP."""
 
     @model_validator(mode="after")
@@ -96,6 +103,13 @@ class SenderAuthConfig(StrictModel):
         if self.mode == "trusted-header" and not named:
             raise ValueError("mode: trusted-header needs authserv_id (with upstream: microsoft-365, none)")
         return self
+
+
+class LoginConfig(StrictModel):
+    """What a mail server that submits to us logs in with (RFC 4954, over TLS only)."""
+
+    username: Annotated[str, StringConstraints(min_length=1, max_length=255)]
+    password_secret: SecretName
 
 
 class EmailConfig(StrictModel):
@@ -111,15 +125,23 @@ class EmailConfig(StrictModel):
     tls: TlsFiles | None = None
     require_tls: bool = False
     """Take mail over STARTTLS only. A public MX must not (RFC 3207 §4): it would lose mail."""
+    login: LoginConfig | None = None
+    """Every client has to log in before it delivers; for relays of your own, not for a public MX."""
+    allowed_peers: tuple[NetworkText, ...] = ()
+    """Networks (CIDR) that SMTP is taken from; none named: from everywhere."""
+    proxy_peers: tuple[NetworkText, ...] = ()
+    """Networks (CIDR) of TCP proxies in front, which must begin each connection with a PROXY header (v1 or v2)."""
     authentication: SenderAuthConfig = SenderAuthConfig()
     dkim: DkimConfig | None = None
     """None: the relay signs, or nobody does."""
     relay: RelayConfig
 
     @model_validator(mode="after")
-    def _required_tls_has_a_certificate(self) -> Self:
+    def _tls_has_a_certificate(self) -> Self:
         if self.require_tls and self.tls is None:
             raise ValueError("require_tls needs tls: a certificate and its key")
+        if self.login is not None and self.tls is None:
+            raise ValueError("login needs tls: a certificate and its key; passwords are taken over TLS only")
         return self
 
     @model_validator(mode="after")
@@ -149,7 +171,7 @@ class EgressConfig(StrictModel):
 
     resolver: Endpoint | None = None
     """DNS server for upstream names; None uses the system's."""
-    allow_networks: tuple[str, ...] = ()
+    allow_networks: tuple[NetworkText, ...] = ()
     """Private networks (CIDR) that an allowed name may resolve to. 169.254.0.0/16 stays refused."""
     connect_to: dict[str, Endpoint] = Field(default_factory=dict)
     """Name to `address:port` to dial instead, as `curl --connect-to`; TLS still proves the name."""

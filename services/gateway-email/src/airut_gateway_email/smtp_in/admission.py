@@ -1,0 +1,64 @@
+"""Who may come in: counts connections and transfers, and turns away whom the settings do not welcome."""
+
+import asyncio
+from collections import Counter
+from ipaddress import ip_address
+
+from airut_gateway_email.errors import MailError, MailLater, MailRefused
+from airut_gateway_email.smtp_in.settings import SmtpSettings
+
+MAX_CONNECTIONS = 300
+MAX_CONNECTIONS_PER_PEER = 20
+MAX_TRANSFERS = 8
+"""Mails being received or judged at the same moment; each may hold the largest allowed size in memory."""
+
+UNKNOWN = "?"
+"""Stands for a client whose address nobody has said."""
+
+
+class Gate:
+    """Counts who is inside. Clients whose address is not known yet count in the total alone."""
+
+    def __init__(self) -> None:
+        self._clients: Counter[str] = Counter()
+        self._transfers = 0
+        self.no_transfers = asyncio.Event()
+        self.no_transfers.set()
+
+    def enter(self, client: str, settings: SmtpSettings) -> MailError | None:
+        """Take a client in, or say why not."""
+        if client != UNKNOWN and not settings.welcomes(client):
+            return MailRefused("mail is taken from known mail servers only", code=554)
+        full = client != UNKNOWN and self._clients[client] >= MAX_CONNECTIONS_PER_PEER
+        if full or self._clients.total() >= MAX_CONNECTIONS:
+            return MailLater("too many connections; try again later", code=421, status="4.7.0")
+        self._clients[client] += 1
+        return None
+
+    def leave(self, client: str) -> None:
+        """Forget a client who was taken in."""
+        self._clients[client] -= 1
+        self._clients += Counter()  # forgets clients that are at zero
+
+    def begin_transfer(self) -> bool:
+        """Whether one more mail may be received now."""
+        if self._transfers >= MAX_TRANSFERS:
+            return False
+        self._transfers += 1
+        self.no_transfers.clear()
+        return True
+
+    def end_transfer(self) -> None:
+        """One mail less."""
+        self._transfers -= 1
+        if not self._transfers:
+            self.no_transfers.set()
+
+
+def plain_address(text: object) -> str:
+    """An IP address as the rest of the world writes it: an IPv4 one never inside an IPv6 one."""
+    try:
+        address = ip_address(str(text))
+    except ValueError:
+        return UNKNOWN
+    return str(getattr(address, "ipv4_mapped", None) or address)
