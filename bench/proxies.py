@@ -19,6 +19,7 @@ from typing import Any
 import uvloop
 
 from airut_common.contracts.v1 import EgressEvent
+from airut_common.testing.ports import free_port
 from airut_egress.destination import SocketLike
 from airut_egress.engine import Engine, EngineSettings
 from airut_egress.events import EventSink
@@ -222,13 +223,6 @@ def _by_kind(plain: int, tls: int, context: Callable[[], ssl.SSLContext], pid: i
     http1.set_alpn_protocols(["http/1.1"])
     http2.set_alpn_protocols(["h2"])
     return {"http": Target(plain, None, pid), "https": Target(tls, http1, pid), "h2": Target(tls, http2, pid)}
-
-
-def free_port() -> int:
-    """One that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 def wait_for(port: int) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 import uvloop
 
 from airut_common.contracts.v1 import OpenSession, SessionOpened, new_id
+from airut_common.testing.ports import free_port
 from airut_egress.dns import SyntheticNames
 from airut_egress.engine import EngineSettings
 from airut_egress.pace import Rates
@@ -28,7 +29,7 @@ from airut_egress_proxy.sink import Sandbox
 from airut_egress_proxy.workers.pool import WorkerPool
 from airut_sandbox.attach import attach_network
 from bench.origin import BODY, NAME, make_certificates
-from bench.proxies import cpu_seconds, free_port, wait_for
+from bench.proxies import cpu_seconds, wait_for
 from bench.rows import Row
 
 SECONDS = 4

@@ -15,6 +15,13 @@ needed=(podman:podman runc:runc newuidmap:uidmap nft:nftables ip:iproute2 mmdebs
 if [ "${1:-test}" != run ]; then
     needed+=(chromium:chromium chromedriver:chromium-driver curl:curl openssl:openssl gcc:gcc useradd:passwd)
     needed+=(dovecot:dovecot-imapd)
+    # Packages of mail servers replace each other, and this one should not lose the host its own.
+    if ! have postfix && have sendmail; then
+        say "the tests need Postfix, and its package would replace this host's mail server ($(command -v sendmail))"
+        say "run them in a container or on another machine, or install postfix yourself"
+        exit 1
+    fi
+    needed+=(postfix:postfix)
 fi
 if [ "${1:-test}" = bench ]; then needed+=(wrk:wrk haproxy:haproxy); fi
 

@@ -46,7 +46,7 @@ async def test_without_mmdebstrap_and_registry_the_remedy_is_named(
     (bin_dir := tmp_path / "bin").mkdir()
     (bin_dir / "podman").symlink_to(shutil.which("podman") or "")
     root, run = tmp_path / "root", short_folder / "run"
-    empty = replace(podman, argv=(*podman.argv, f"--root={root}", f"--runroot={run}"))
+    empty = replace(podman, argv=(*podman.argv, f"--root={root}", f"--runroot={run}", "--storage-driver=vfs"))
     monkeypatch.setattr("airut_sandbox.base_image.FALLBACK", "registry.invalid/nothing:1")
     monkeypatch.setenv("PATH", str(bin_dir))
     with pytest.raises(BaseImageUnavailable, match="apt-get install mmdebstrap"):

@@ -5,7 +5,6 @@ import grp
 import os
 import pwd
 import shutil
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -13,6 +12,8 @@ from pathlib import Path
 
 import trustme
 from imapclient import IMAPClient
+
+from airut_common.testing.ports import free_port
 
 USER = "airut@mail.example"
 PASSWORD = "the mailbox's own pässword"
@@ -70,7 +71,7 @@ class Dovecot:
     def __init__(self, root: Path, more: str = "", passdb: str = _PASSDB) -> None:
         self.root = root
         self.ca_file = root / "ca.pem"
-        self.port, self.tls_port = _free_port(), _free_port()
+        self.port, self.tls_port = free_port(), free_port()
         self.process: asyncio.subprocess.Process | None = None
         self._write(more + passdb.format(root=root))
 
@@ -183,12 +184,6 @@ def dovecot_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="airut-dovecot-") as name:
         Path(name).chmod(0o755)
         yield Path(name)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _group_name(gid: int) -> str:
