@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from airut_common import processes
+from airut_common.private_file import replace_private
 from airut_common.processes import Completed, ProcessError, ProcessFailed, ProcessTimedOut
 
 from . import podman_config
@@ -163,8 +164,9 @@ def _configure(state_dir: Path, attempt: _Attempt) -> Podman:
     )
     (hooks := state_dir / "hooks").mkdir(exist_ok=True)
     init = podman_config.find_init()
-    conf = state_dir / "containers.conf"
-    conf.write_text(podman_config.containers_conf(limits, hooks, attempt.runtime, init))
+    # Others may use the same folder now, perhaps with another runtime: a file is whole at any time, and says one thing.
+    conf = state_dir / f"containers-{(attempt.runtime or 'default').replace('/', '_')}.conf"
+    replace_private(conf, podman_config.containers_conf(limits, hooks, attempt.runtime, init).encode())
     env = podman_config.clean_environment(os.environ) | {
         "CONTAINERS_CONF": str(conf),
         "HOME": str(Path.home()),
@@ -175,7 +177,7 @@ def _configure(state_dir: Path, attempt: _Attempt) -> Podman:
         if attempt.own_storage:
             data_home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
             storage = state_dir / "storage.conf"
-            storage.write_text(podman_config.storage_conf(data_home, runtime_dir))
+            replace_private(storage, podman_config.storage_conf(data_home, runtime_dir).encode())
             env["CONTAINERS_STORAGE_CONF"] = str(storage)
     return Podman(
         argv=("podman",),
@@ -217,8 +219,9 @@ def _write_rootfs(rootfs: Path) -> None:
     for name in ("usr", "proc", "sys", "dev", "etc", "run", "tmp"):
         (rootfs / name).mkdir(exist_ok=True)
     for name in ("bin", "lib", "lib64"):
-        if Path("/", name).is_symlink() and not (rootfs / name).is_symlink():
-            (rootfs / name).symlink_to(f"usr/{name}")
+        if Path("/", name).is_symlink():
+            with contextlib.suppress(FileExistsError):
+                (rootfs / name).symlink_to(f"usr/{name}")
 
 
 async def _try(podman: Podman, rootfs: Path) -> Podman:

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from airut_common.private_file import replace_private
+
 PROFILE: Final = Path(__file__).with_name("seccomp.json")
 
 ARCHITECTURES: Final = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
@@ -21,9 +23,10 @@ Rule = tuple[str, str, int | None, frozenset[tuple[int, int, int, str]]]
 
 
 def install_profile(folder: Path) -> Path:
-    """Write the profile into `folder`, where rootless Podman can read it; answers its path."""
+    """Write the profile into `folder`, where rootless Podman can read it; answers its path. Whoever reads it meanwhile
+    finds all of it."""
     target = folder / "seccomp.json"
-    target.write_bytes(PROFILE.read_bytes())
+    replace_private(target, PROFILE.read_bytes())
     return target
 
 
