@@ -2,24 +2,60 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 
 from airut_mail_auth.message import Field
 
+_LINE_END = b"\r\n"
+_PIECE_BYTES = 64 * 1024
 _SPACES = re.compile(rb"[ \t]+")
 
 
-def simple_body(body: bytes) -> bytes:
-    """§3.4.3: without empty lines at the end."""
-    return body.rstrip(b"\r\n") + b"\r\n"
+def body_form(body: bytes, *, relaxed: bool) -> Iterator[bytes]:
+    """A body as it is hashed, piece by piece, so that a large one is not held twice.
+
+    Simple (§3.4.3): without empty lines at the end. Relaxed (§3.4.4): also without white space at line ends, and runs
+    of it are one space. Both end with one CRLF, but for a relaxed body of nothing, which is nothing.
+
+    Args:
+        body: CRLF line ends only.
+        relaxed: Which of the two.
+    """
+    something = not relaxed
+    waiting = 0  # line ends that count only if something follows
+    for part in _whole_lines(body):
+        shaped = _relaxed(part) if relaxed else part
+        kept = shaped.rstrip(_LINE_END)
+        if kept:
+            yield from _line_ends(waiting)
+            yield kept
+            waiting, something = 0, True
+        waiting += (len(shaped) - len(kept)) // len(_LINE_END)
+    if something:
+        yield _LINE_END
 
 
-def relaxed_body(body: bytes) -> bytes:
-    """§3.4.4: also without white space at line ends, runs of it one space."""
-    body = body.replace(b"\t", b" ")
-    while b"  " in body:
-        body = body.replace(b"  ", b" ")
-    body = body.replace(b" \r\n", b"\r\n").rstrip(b"\r\n")
-    return body + b"\r\n" if body else b""
+def _whole_lines(body: bytes) -> Iterator[bytes]:
+    """Pieces that end where a line does, of about `_PIECE_BYTES` unless a line is longer."""
+    begin = 0
+    while begin < len(body):
+        end = body.find(_LINE_END, begin + _PIECE_BYTES)
+        end = len(body) if end < 0 else end + len(_LINE_END)
+        yield body[begin:end]
+        begin = end
+
+
+def _relaxed(lines: bytes) -> bytes:
+    lines = lines.replace(b"\t", b" ")
+    while b"  " in lines:
+        lines = lines.replace(b"  ", b" ")
+    return lines.replace(b" \r\n", b"\r\n")
+
+
+def _line_ends(count: int) -> Iterator[bytes]:
+    many, rest = divmod(count, _PIECE_BYTES)
+    yield from repeat(_LINE_END * _PIECE_BYTES, many)
+    yield _LINE_END * rest
 
 
 def header_form(raw: bytes, *, relaxed: bool) -> bytes:

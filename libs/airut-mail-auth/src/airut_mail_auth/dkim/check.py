@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 from functools import cache
 
-from airut_mail_auth.dkim.canonical import relaxed_body, signed_header, simple_body
+from airut_mail_auth.dkim.canonical import body_form, signed_header
 from airut_mail_auth.dkim.keys import ALGORITHMS, BadKey, Key, read_key
 from airut_mail_auth.dkim.signatures import Signature
 from airut_mail_auth.message import RawMail
@@ -62,4 +62,7 @@ class SignatureChecker:
         return True, ""
 
     def _hash_body(self, relaxed: bool) -> bytes:  # noqa: FBT001  a key of the cache
-        return hashlib.sha256((relaxed_body if relaxed else simple_body)(self._mail.body)).digest()
+        digest = hashlib.sha256()
+        for piece in body_form(self._mail.body, relaxed=relaxed):
+            digest.update(piece)
+        return digest.digest()

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from airut_mail_auth.arc.sets import MESSAGE, RESULTS, SEAL
-from airut_mail_auth.dkim.canonical import header_form, relaxed_body, signed_header, simple_body
+from airut_mail_auth.dkim.canonical import body_form, header_form, signed_header
 from airut_mail_auth.message import Field, RawMail, split_message
 
 USUAL = ("from", "to", "cc", "subject", "date", "message-id", "mime-version", "content-type", "reply-to")
@@ -108,8 +108,8 @@ class Signer:
         self, name: str, mail: RawMail, wanted: Mapping[str, str | None], body: bytes | None
     ) -> bytes:
         header, _, form = (wanted.get("c") or "simple/simple").partition("/")
-        canonical = relaxed_body if form == "relaxed" else simple_body
-        hashed = base64.b64encode(hashlib.sha256(canonical(mail.body if body is None else body)).digest())
+        shaped = b"".join(body_form(mail.body if body is None else body, relaxed=form == "relaxed"))
+        hashed = base64.b64encode(hashlib.sha256(shaped).digest())
         raw = _header(name, {"bh": hashed.decode()} | dict(wanted))
         own = Field(name.lower(), "", raw)
         names = [one.strip().lower() for one in (wanted.get("h") or "").split(":")]
