@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import io
+import os
 import ssl
+import zipfile
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +23,7 @@ from airut_common.contracts.v1 import Reply, subjects, utc_now
 from airut_common.secrets import Secret
 from airut_common.testing.builders import email_route, reply
 from airut_gateway_email import ledger as ledger_module
-from airut_gateway_email.handlers import TOO_LARGE_NOTE, ReplyHandler
+from airut_gateway_email.handlers import PACKED_NOTE, TOO_LARGE_NOTE, ReplyHandler
 from airut_gateway_email.ledger import SentLedger
 from airut_gateway_email.signing import MailSigner
 from airut_gateway_email.smtp_out import Relay
@@ -176,12 +179,33 @@ async def test_a_lost_file_is_named(way_out: WayOut, sink: MailSink):
 async def test_files_above_the_relays_limit_are_named_with_their_size_and_not_sent(bus: Bus, tmp_path: Path):
     async with MailSink(size=20_000).running() as small:
         way = WayOut(bus, small, tmp_path)
-        blob = await bus.put_blob(b"x" * 30_000, name="big.bin", media_type="application/x-out")
+        blob = await bus.put_blob(os.urandom(30_000), name="big.bin", media_type="application/x-out")
         await way.handler(reply(attachments=(blob,)))
         body = (await small.next()).message.get_body(("plain",))
         assert small.attempts == 1
     assert body is not None
     assert "big.bin (30,000 bytes)" in body.get_content().replace("\n", " ")
+
+
+async def test_files_that_only_fit_as_an_archive_are_sent_as_one(bus: Bus, tmp_path: Path):
+    async with MailSink(size=20_000).running() as small:
+        way = WayOut(bus, small, tmp_path)
+        blobs = [
+            await bus.put_blob(letter * 20_000, name=name, media_type="text/plain")
+            for letter, name in ((b"a", "log.txt"), (b"b", "LOG.txt"))
+        ]
+        await way.handler(reply(attachments=tuple(blobs)))
+        mail = (await small.next()).message
+    [part] = mail.iter_attachments()
+    assert (part.get_filename(), part.get_content_type()) == ("files.zip", "application/zip")
+    with zipfile.ZipFile(io.BytesIO(part.get_content())) as archive:
+        assert {name: archive.read(name)[:1] for name in archive.namelist()} == {
+            "log.txt": b"a",
+            "2-LOG.txt": b"b",
+        }
+    body = mail.get_body(("plain",))
+    assert body is not None
+    assert PACKED_NOTE in " ".join(body.get_content().split())
 
 
 async def test_the_next_mail_goes_over_the_same_connection(way_out: WayOut, sink: MailSink):

@@ -13,6 +13,7 @@ from airut_common.bus.topology import EMAIL_REPLIES
 from airut_common.contracts.v1 import Reply, utc_now
 from airut_gateway_email.errors import printable
 from airut_gateway_email.ledger import SentLedger
+from airut_gateway_email.packing import ARCHIVE_NAME, pack
 from airut_gateway_email.refusals import Report
 from airut_gateway_email.replies import AttachedFile, OutgoingMail, build_reply
 from airut_gateway_email.signing import CannotSign, MailSigner
@@ -20,6 +21,7 @@ from airut_gateway_email.smtp_out import SendFailed, SendRefused
 from airut_mail_auth.addresses import BadAddress
 
 TOO_LARGE_NOTE = "The files were left out, because the mail server does not take a mail of that size"
+PACKED_NOTE = f"The files are in {ARCHIVE_NAME}, because the mail server does not take a mail of their size"
 
 AFTER_STOP = timedelta(seconds=1)
 
@@ -108,15 +110,24 @@ class ReplyHandler:
         return Reject(reason)
 
     async def _send(self, reply: Reply, files: list[AttachedFile], notes: list[str]) -> None:
+        """With its files, else with an archive of them, else with their names: an answer is worth more than none."""
+        if await self._fits(reply, files, notes):
+            return
+        archive = await asyncio.to_thread(pack, files)
+        if archive is not None and await self._fits(reply, [archive], [*notes, PACKED_NOTE]):
+            return
+        named = ", ".join(f"{file.name} ({len(file.data):,} bytes)" for file in files)
+        await self._relay.send(await self._mail(reply, [], [*notes, f"{TOO_LARGE_NOTE}: {named}"]))
+
+    async def _fits(self, reply: Reply, files: list[AttachedFile], notes: list[str]) -> bool:
+        """Send it; False when the relay finds it too large and there is something to leave out."""
         try:
             await self._relay.send(await self._mail(reply, files, notes))
         except SendRefused as error:
-            if not (error.too_large and files):
-                raise
-            # An answer without its files is worth more than no answer.
-            named = ", ".join(f"{file.name} ({len(file.data):,} bytes)" for file in files)
-            without = [*notes, f"{TOO_LARGE_NOTE}: {named}"]
-            await self._relay.send(await self._mail(reply, [], without))
+            if error.too_large and files:
+                return False
+            raise
+        return True
 
     async def _mail(self, reply: Reply, files: list[AttachedFile], notes: list[str]) -> OutgoingMail:
         mail = build_reply(reply, self._hostname(), files, notes)

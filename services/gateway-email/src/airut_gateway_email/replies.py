@@ -137,11 +137,15 @@ def _attach(message: EmailMessage, file: AttachedFile) -> None:
     if kind in ("multipart", "message", "text"):
         # Sent as they are: a text's line ends and character set are the agent's, not ours to convert.
         kind, subtype = ("application", "octet-stream") if kind != "text" else (kind, subtype)
-    name = " ".join(clean_text(file.name).split()).replace("/", "_").replace("\\", "_")[:MAX_NAME] or "file"
-    message.add_attachment(file.data, maintype=kind, subtype=subtype, filename=name)
+    message.add_attachment(file.data, maintype=kind, subtype=subtype, filename=shown_name(file.name))
     part = _last_part(message)
     if kind == "text":
         part.set_param("charset", "utf-8")
+
+
+def shown_name(name: str) -> str:
+    """A file's name on one line, without folders and control characters."""
+    return " ".join(clean_text(name).split()).replace("/", "_").replace("\\", "_")[:MAX_NAME] or "file"
 
 
 def _last_part(message: EmailMessage) -> MIMEPart:
