@@ -239,3 +239,73 @@ async def test_the_header_of_the_mailboxs_server_is_believed_where_configured(ga
         [request] = await gateway.requests(1)
         assert (request.text, request.evidence.method) == ("Passed.", "trusted-header")
         await dovecot.wait_until("Refused", ["Failed", "Forged"])
+
+
+class HoldingWire:
+    """Between client and server: keeps the answer to the first IDLE back until the server has said something more, and
+    then sends both at once."""
+
+    def __init__(self, server_port: int) -> None:
+        self.held = asyncio.Event()
+        self.port = 0
+        self._server_port = server_port
+        self._asked = self._sent = False
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["HoldingWire"]:
+        async with await asyncio.start_server(self._join, "127.0.0.1", 0) as server:
+            self.port = server.sockets[0].getsockname()[1]
+            yield self
+            server.close_clients()
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._forward(reader, server_writer))
+            group.create_task(self._back(server_reader, writer))
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            self._asked |= b" IDLE\r\n" in data
+            writer.write(data)
+        writer.close()
+        await writer.wait_closed()
+
+    async def _back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            if self._asked and not self._sent:
+                self._sent = True
+                self.held.set()
+                data = data if b"EXISTS" in data else data + await reader.read(65536)
+            writer.write(data)
+        writer.close()
+
+
+async def test_what_the_server_says_in_one_breath_with_its_consent_to_idle_is_heard(
+    gateway, dovecot, lovelace: SigningDomain
+):
+    """Else the mail would lie there until the next look, a minute later."""
+    async with HoldingWire(dovecot.port).running() as wire:
+        config = mailbox(dovecot, port=wire.port, security="plain", ca_file=None)
+        async with Fetching(gateway, config).running():
+            await asyncio.wait_for(wire.held.wait(), 20)
+            await dovecot.append(lovelace.sign(plain_mail("Heard.\n").as_bytes()))
+            assert [request.text for request in await gateway.requests(1)] == ["Heard."]
+
+
+async def test_mail_that_comes_while_another_is_taken_in_does_not_wait_for_the_next_look(
+    gateway, dovecot, lovelace: SigningDomain, monkeypatch
+):
+    """The server tells of it along with an answer about the other, and not again."""
+    accept = Intake.accept
+    second = lovelace.sign(plain_mail("Two.\n").as_bytes())
+
+    async def accept_while_more_comes(self, arrival):
+        monkeypatch.setattr(Intake, "accept", accept)
+        await dovecot.append(second)
+        return await accept(self, arrival)
+
+    monkeypatch.setattr(Intake, "accept", accept_while_more_comes)
+    await dovecot.append(lovelace.sign(plain_mail("One.\n").as_bytes()))
+    async with Fetching(gateway, mailbox(dovecot)).running():
+        assert [request.text for request in await gateway.requests(2)] == ["One.", "Two."]

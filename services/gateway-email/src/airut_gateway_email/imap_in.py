@@ -123,11 +123,14 @@ class ImapFetcher:
         try:
             await self._tell_success(config)
             while not self._changed.is_set():
+                done_with = 0
                 for listed in await self._call(session.look):
                     if self._changed.is_set():
                         return
-                    await self._handle(session, config, listed)
-                await self._wait(session, config.poll_seconds)
+                    done_with += await self._handle(session, config, listed)
+                # Of mail that came while others were fetched, the server has told already, and tells no more.
+                if not done_with:
+                    await self._wait(session, config.poll_seconds)
         finally:
             self._session = None
             session.abort()
@@ -144,12 +147,13 @@ class ImapFetcher:
         finally:
             self._idling = False
 
-    async def _handle(self, session: ImapSession, config: ImapConfig, listed: Listed) -> None:
+    async def _handle(self, session: ImapSession, config: ImapConfig, listed: Listed) -> bool:
+        """Take one message in; whether it has left the folder."""
         try:
             check_listed(listed, self._rules.max_message_bytes(), self._rules.longest_age(), utc_now())
             data = await self._call(session.fetch, listed.uid, self._rules.max_message_bytes())
             if data is None:
-                return  # somebody else has taken it away
+                return False  # somebody else has taken it away
             try:
                 await self._take(config, data)
             except (MailError, ImapFailed):
@@ -160,6 +164,7 @@ class ImapFetcher:
                 raise MailLater("an internal error; it is tried again", status="4.3.0") from error
         except MailLater as error:
             await self._rules.refused(error, config.host, None)
+            return False
         except MailRefused as error:
             await self._rules.refused(error, config.host, None)
             await self._call(session.move, listed.uid, config.refused_folder)
@@ -168,6 +173,7 @@ class ImapFetcher:
                 await self._call(session.delete, listed.uid)
             else:
                 await self._call(session.move, listed.uid, config.done_folder)
+        return True
 
     async def _take(self, config: ImapConfig, data: bytes) -> None:
         """One request for each repository that the mail is for.

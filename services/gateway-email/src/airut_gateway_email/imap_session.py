@@ -4,6 +4,7 @@ import contextlib
 import logging
 import select
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,7 +50,9 @@ class Listed:
 class ImapSession:
     """A connection that is logged in. UIDs are never kept longer than a look, so UIDVALIDITY may change at any time."""
 
-    def __init__(self, config: ImapConfig, client: IMAPClient) -> None:
+    def __init__(self, config: ImapConfig, client: IMAPClient, *, announces: bool) -> None:
+        self.announces = announces
+        """Whether the server says when mail comes (IDLE, RFC 2177)."""
         self._config = config
         self._client = client
         self._made: set[str] = set()
@@ -80,15 +83,11 @@ class ImapSession:
                 if config.security == "starttls":
                     client.starttls(context)
                 _log_in(client, config, credential)
+                # Asked before the folder is looked at: what comes along with the answer later would be overheard.
+                return cls(config, client, announces=bool(client.has_capability("IDLE")))
             except BaseException:
                 _hang_up(client)
                 raise
-            return cls(config, client)
-
-    @property
-    def announces(self) -> bool:
-        """Whether the server says when mail comes (IDLE, RFC 2177)."""
-        return bool(self._client.has_capability("IDLE"))
 
     def look(self) -> list[Listed]:
         """Select the folder anew and list what lies in it, oldest first.
@@ -163,11 +162,24 @@ class ImapSession:
         """
         with _translated(self._config):
             self._client.idle()
-            # Not idle_check(): it reads without blocking, and can lose half a line.
-            poller = select.poll()
-            poller.register(self._client.socket(), select.POLLIN)
-            poller.poll(seconds * 1000)
+            if not self._has_unread():
+                # Not idle_check(): it reads without blocking, and can lose half a line.
+                poller = select.poll()
+                poller.register(self._client.socket(), select.POLLIN)
+                poller.poll(seconds * 1000)
             self._client.idle_done()
+
+    def _has_unread(self) -> bool:
+        """Whether something came along with the last answer. It lies in the library's buffer already, where poll() does
+        not see it, and the library has no way to ask."""
+        connection = self._client.socket()
+        connection.settimeout(0)
+        try:
+            return bool(self._client._imap.file.peek(1))
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
+        finally:
+            connection.settimeout(READ_SECONDS)
 
     def abort(self) -> None:
         """End what another thread waits for. The only method that may be called while another runs."""
