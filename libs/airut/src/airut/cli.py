@@ -88,7 +88,7 @@ def status(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """What runs, where it listens, what waits. Exit code 1 unless every service is ready."""
+    """What runs, where it listens, what waits, what was given up. Exit code 1 unless every service is ready."""
 
     async def run() -> InstallationStatus:
         installation = open_installation(config)
@@ -253,6 +253,9 @@ def _print_status(found: InstallationStatus) -> None:
     out.print(
         f"bus {found.nats_url}: " + ", ".join(f"{name} {count}" for name, count in found.streams.items())
     )
+    for failure in found.failures:
+        text = visible(f"{failure.at}  given up: {failure.what}: {failure.reason}")
+        out.print(text, style="red", markup=False, soft_wrap=True)
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from airut.failures import Failure, read_failures
 from airut.services import wanted_services
 from airut_common.bus import Bus
 from airut_common.bus.topology import STATUS_BUCKET, STREAMS
@@ -29,6 +30,8 @@ class InstallationStatus:
     services: tuple[ServiceStatus, ...]
     streams: Mapping[str, int]
     """Stream name to number of stored messages."""
+    failures: tuple[Failure, ...] = ()
+    """What was given up lately, newest first."""
 
     def to_json(self) -> str:
         """The same for programs."""
@@ -49,7 +52,8 @@ async def read_status(bus: Bus, nats_url: str, config: InstallationConfig) -> In
                 ServiceStatus(kind.name, ready=True, since=said["at"], addresses=said["addresses"])
             )
     streams = {stream.name: await bus.stream_size(stream.name) for stream in STREAMS}
-    return InstallationStatus(nats_url=nats_url, services=tuple(services), streams=streams)
+    failures = await read_failures(bus)
+    return InstallationStatus(nats_url=nats_url, services=tuple(services), streams=streams, failures=failures)
 
 
 def _lives(pid: int) -> bool:

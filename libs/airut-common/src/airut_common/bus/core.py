@@ -1,6 +1,7 @@
 """The bus over NATS JetStream: publish, consume, replay, ask and answer, keys, blobs."""
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
@@ -9,7 +10,7 @@ from typing import Any
 from nats.aio.client import Client
 from nats.errors import MaxPayloadError
 from nats.js.api import ConsumerConfig, DeliverPolicy
-from nats.js.errors import BadRequestError
+from nats.js.errors import BadRequestError, NotFoundError
 
 from airut_common.bus import answers, blobs, topology
 from airut_common.bus.answers import Endpoint
@@ -120,6 +121,22 @@ class Bus:
         except AWAY as error:
             raise BusUnavailable(f"stream {stream}: {error!r}") from error
         return int(info.state.messages)
+
+    async def newest(self, stream: str, count: int) -> list[bytes]:
+        """Up to `count` of the last messages of a stream, newest first.
+
+        Raises:
+            BusUnavailable: no answer.
+        """
+        found: list[bytes] = []
+        try:
+            state = (await self._js.stream_info(stream)).state
+            for sequence in range(state.last_seq, max(state.first_seq - 1, state.last_seq - count, 0), -1):
+                with contextlib.suppress(NotFoundError):  # it has aged out meanwhile
+                    found.append((await self._js.get_msg(stream, sequence)).data or b"")
+        except AWAY as error:
+            raise BusUnavailable(f"stream {stream}: {error!r}") from error
+        return found
 
     async def _store(
         self, subject: str, body: bytes, headers: Mapping[str, str], timeout_seconds: float
