@@ -42,6 +42,10 @@ def watch(driver: webdriver.Chrome, url: str, subject: str, shots: Path) -> None
     wait.until(lambda d: "exfil.demo.example" in d.find_element(By.ID, "network").text)
     wait.until(lambda d: d.find_element(By.CSS_SELECTOR, "#header .chip").text == "done")
     assert driver.execute_script("return window.sameDocument"), "the page was loaded again"
+    driver.find_element(By.CSS_SELECTOR, "#sender summary").click()
+    sender = driver.find_element(By.ID, "sender").text
+    assert "is proven (dmarc)" in sender
+    assert "_domainkey." in sender
     driver.save_screenshot(str(shots / "task.png"))
     trouble = [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
     assert trouble == []

@@ -2,8 +2,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from airut_common.contracts.v1 import EmailEvidence
 from airut_dashboard.model import Change
-from airut_dashboard.render import Renderer, duration, markdown, size, tool_summary
+from airut_dashboard.render import Renderer, duration, evidence_lines, markdown, size, tool_summary
 
 
 class Elements(HTMLParser):
@@ -123,3 +124,48 @@ def test_durations(seconds, text) -> None:
 )
 def test_sizes(count, text) -> None:
     assert size(count) == text
+
+
+RECORD = {
+    "verdict": "proven",
+    "rule": "dmarc",
+    "explanation": "the author's domain lovelace.example is proven",
+    "judged_at": "2026-11-24T13:57:09Z",
+    "author": "ada@lovelace.example",
+    "dmarc": {
+        "asked": ["_dmarc.lovelace.example"], "record_at": "lovelace.example", "record": "v=DMARC1; p=reject",
+        "organizational_domain": "lovelace.example", "subdomain_exists": None, "policy": "reject",
+        "strict_dkim": False, "strict_spf": False,
+    },
+}  # fmt: skip
+
+
+def evidence(record, **more: str) -> EmailEvidence:
+    given = {"domain": "lovelace.example", "detail": "DKIM pass", "rule": "*@lovelace.example"}
+    return EmailEvidence(method="dmarc", record=record, **(given | more))
+
+
+def test_a_decision_is_shown_line_by_line() -> None:
+    lines = evidence_lines(evidence(RECORD))
+    assert ("sender list", "*@lovelace.example") in lines
+    assert ("verdict", "proven (dmarc)") in lines
+    assert ("DMARC", "at lovelace.example: v=DMARC1; p=reject; policy reject") in lines
+
+
+@pytest.mark.parametrize("record", [None, {}, {"verdict": "who knows"}])
+def test_a_record_of_another_time_leaves_the_summary(record) -> None:
+    assert evidence_lines(evidence(record)) == [
+        ("sender list", "*@lovelace.example"),
+        ("proven by", "DKIM pass"),
+    ]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_a_domain_says_of_itself_is_text(text: str) -> None:
+    record = RECORD | {"dmarc": RECORD["dmarc"] | {"record": text + "\u202e\x1b[2J"}, "explanation": text}
+    renderer = Renderer()
+    html = renderer._fragment("sender", evidence=evidence(record, detail=text, rule=text, domain=text))
+    found = Elements(html)
+    assert found.names == {"details", "summary", "dl", "dt", "dd"}
+    assert found.attributes == {"class", "id"}
+    assert "\u202e" not in html

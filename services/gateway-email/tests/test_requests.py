@@ -1,11 +1,15 @@
 """The id of a request: the same for each delivery of a mail, different for different mails."""
 
+from datetime import UTC, datetime
+
 import pytest
 
+from airut_gateway_email import requests
 from airut_gateway_email.rawmail import parse_raw_mail
 from airut_gateway_email.requests import request_id
 from airut_gateway_email.sender_auth import Proof
 from airut_mail_auth.addresses import parse_address
+from airut_mail_auth.record import DkimEvidence, Record
 
 ADA = parse_address("ada@lovelace.example")
 
@@ -46,3 +50,27 @@ def test_a_replay_with_another_unsigned_header_has_the_same_id(signed: set[str])
     """Field notes, section 4: replay of an old signed mail."""
     unsigned, other = (b"<1@x>", b"<2@x>") if "date" in signed else (b"Mon, 1", b"Tue, 2")
     assert _id(MAIL, signed=signed) == _id(MAIL.replace(unsigned, other), signed=signed)
+
+
+@pytest.mark.parametrize(("signatures", "whole"), [(1, True), (10, False)])
+def test_a_record_that_an_author_made_long_is_cut(signatures: int, whole: bool):
+    signed = tuple(f"x-{number:04}" for number in range(500))
+    signature = DkimEvidence(
+        domain="lovelace.example",
+        selector="s",
+        algorithm="rsa-sha256",
+        result="fail",
+        detail="",
+        signed=signed,
+    )
+    record = Record(
+        verdict="proven",
+        rule="dmarc",
+        explanation="it is",
+        judged_at=datetime.now(UTC),
+        dkim=(signature,) * signatures,
+    )
+    bounded = requests._bounded(record)
+    assert (bounded == record) == whole
+    assert len(bounded.model_dump_json()) <= requests.MAX_RECORD_BYTES
+    assert bounded.explanation.startswith("it is")

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from airut_gateway_email.smtp_in import admission
 from airut_gateway_email.smtp_in import session as smtp_session
+from airut_mail_auth import Record
 from airut_mail_auth.testing.crafting import Signer
 from airut_mail_auth.testing.signing import SigningDomain, plain_mail
 
@@ -29,6 +30,9 @@ async def test_a_signed_mail_becomes_a_request(gateway, lovelace: SigningDomain)
     assert request.evidence.domain == "lovelace.example"
     assert request.evidence.method == "dmarc"
     assert request.evidence.rule == "ada@lovelace.example"
+    record = Record.model_validate(request.evidence.record)
+    assert record.as_json() == request.evidence.record
+    assert [one.result for one in record.dkim] == ["pass"]
     assert request.route.in_reply_to == mail["Message-ID"]
     assert request.route.references == ("<earlier@lovelace.example>", mail["Message-ID"])
     assert request.model is None

@@ -44,14 +44,14 @@ class DmarcEvidence(Evidence):
 
     asked: tuple[str, ...]
     """Names of the tree walk, in order."""
-    record_at: str | None
+    record_at: str | None = None
     """The domain whose record applies; None: there is none."""
-    record: str | None
+    record: str | None = None
     """Its text."""
     organizational_domain: str
-    subdomain_exists: bool | None
+    subdomain_exists: bool | None = None
     """None: it made no difference."""
-    policy: Policy | None
+    policy: Policy | None = None
     """What applies to this mail, `sp`, `np` and `t` considered; None: DMARC does not apply."""
     strict_dkim: bool
     strict_spf: bool
@@ -64,7 +64,7 @@ class SpfEvidence(Evidence):
     domain: str
     result: Result
     detail: str
-    aligned: bool | None
+    aligned: bool | None = None
     """None: the DNS did not answer, so it is not known."""
 
 
@@ -77,7 +77,7 @@ class DkimEvidence(Evidence):
     algorithm: str
     result: Result
     detail: str
-    aligned: bool | None
+    aligned: bool | None = None
     """None: not known, because the DNS did not answer or nothing depends on it."""
     signed: tuple[str, ...]
     """Names of the headers that it covers."""
@@ -93,7 +93,7 @@ class ArcEvidence(Evidence):
     detail: str
     sealers: tuple[str, ...]
     """`d=` of the seals, oldest first."""
-    believed: int | None
+    believed: int | None = None
     """The instance whose results count; None: none does."""
     signed: tuple[str, ...] = ()
     """Headers that the newest message signature covers."""
@@ -103,11 +103,11 @@ class HeaderEvidence(Evidence):
     """The Authentication-Results of the operator's own server (RFC 8601)."""
 
     authserv_id: str
-    value: str | None
+    value: str | None = None
     """The header that counts, as it came; None: there is none."""
-    dmarc: str | None
+    dmarc: str | None = None
     """Its `dmarc` result, if it has exactly one."""
-    header_from: str | None
+    header_from: str | None = None
 
 
 class Proof(Evidence):
@@ -151,5 +151,5 @@ class Record(Evidence):
     header: HeaderEvidence | None = None
 
     def as_json(self) -> dict[str, JsonValue]:
-        """For programs; what there is nothing to say about is left out."""
+        """For programs; what there is nothing to say about is left out. `Record.model_validate` reads it."""
         return self.model_dump(mode="json", exclude_none=True)

@@ -25,6 +25,7 @@ from airut_common.config.store import apply_config
 from airut_common.config.yamlfile import ConfigError
 from airut_common.contracts.v1 import GarbageCollected, OpenedSession
 from airut_common.log import configure_logging
+from airut_mail_auth.lines import lines_of
 
 app = typer.Typer(
     name="airut",
@@ -236,7 +237,7 @@ def mail_verify(
     if as_json:
         out.print_json(data=record.as_json(), ensure_ascii=True)
     else:
-        for label, text in mails.lines_of(record):
+        for label, text in lines_of(record):
             out.print(f"{label:10}{visible(text)}", markup=False, soft_wrap=True)
     if record.verdict != "proven":
         raise typer.Exit(1 if record.verdict == "refused" else 3)

@@ -5,7 +5,7 @@ from datetime import datetime
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel
 
-from airut_common.contracts.v1 import AgentOutput, EgressEvent, PlanStep, Usage
+from airut_common.contracts.v1 import AgentOutput, EgressEvent, EmailEvidence, PlanStep, Usage
 from airut_dashboard.model import ReadModel, TaskView
 
 
@@ -60,6 +60,11 @@ def api_router(model: ReadModel) -> APIRouter:
     async def task(task_id: str) -> TaskSummary:
         """One task."""
         return TaskSummary.of(known(task_id))
+
+    @router.get("/tasks/{task_id}/sender")
+    async def sender(task_id: str) -> EmailEvidence | None:
+        """Why its sender is believed."""
+        return known(task_id).evidence
 
     @router.get("/tasks/{task_id}/output")
     async def output(task_id: str) -> list[AgentOutput]:

@@ -11,6 +11,7 @@ from airut_common.contracts.v1 import (
     AgentOutput,
     AgentProgress,
     EgressEvent,
+    EmailEvidence,
     PlanStep,
     ServiceEvent,
     TaskStateChanged,
@@ -53,6 +54,8 @@ class TaskView:
     channel: str = ""
     sender: str = ""
     subject: str = ""
+    evidence: EmailEvidence | None = None
+    """Why the sender is believed."""
     reason: str | None = None
     place: int | None = None
     """While it waits: 1 is next of its conversation."""
@@ -192,6 +195,7 @@ def _apply_state(view: TaskView, event: TaskStateChanged) -> None:
     view.channel = event.channel or view.channel
     view.sender = event.sender or view.sender
     view.subject = event.subject or view.subject
+    view.evidence = event.evidence or view.evidence
     view.reason = event.reason
     view.usage = event.usage or view.usage
     view.timings_ms |= event.timings_ms

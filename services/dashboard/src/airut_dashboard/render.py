@@ -1,5 +1,6 @@
 """From events to HTML. Everything that comes from agents, mails or hosts is escaped or sanitised here."""
 
+import contextlib
 import json
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -8,9 +9,12 @@ import nh3
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
+from pydantic import ValidationError
 
-from airut_common.contracts.v1 import AgentOutput
+from airut_common.contracts.v1 import AgentOutput, EmailEvidence
 from airut_dashboard.model import Change, TaskView
+from airut_mail_auth import Record
+from airut_mail_auth.lines import lines_of
 
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable("image")
 _TAGS = {
@@ -70,6 +74,19 @@ def clock(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%H:%M:%S")
 
 
+def evidence_lines(evidence: EmailEvidence) -> list[tuple[str, str]]:
+    """A decision who sent a mail, as a label and a text each; a record that cannot be read gives the summary alone."""
+    lines = [("sender list", evidence.rule), ("proven by", evidence.detail)]
+    with contextlib.suppress(ValidationError):
+        lines += lines_of(Record.model_validate(evidence.record))
+    return [(label, _printable(text)) for label, text in lines]
+
+
+def _printable(text: str) -> str:
+    """Without what would turn the reading direction or hide itself: records of the DNS are their owner's words."""
+    return "".join(char if char.isprintable() else "�" for char in text)
+
+
 class Renderer:
     """Templates of this package."""
 
@@ -83,6 +100,7 @@ class Renderer:
         )
         self._templates.filters |= {
             "markdown": markdown, "duration": duration, "size": size, "clock": clock, "tool_summary": tool_summary,
+            "evidence_lines": evidence_lines,
         }  # fmt: skip
 
     def page(self, name: str, **values: object) -> str:

@@ -17,6 +17,8 @@ from airut_mail_auth.addresses import Address
 
 MAX_TEXT_CHARACTERS = 512 * 1024
 MAX_QUESTION_CHARACTERS = 4000
+MAX_RECORD_BYTES = 16 * 1024
+MAX_EXPLANATION = 1000
 MAX_REQUEST_BYTES = 900 * 1024
 """A message on the bus has 1 MiB at most."""
 
@@ -70,7 +72,7 @@ def build_request(arrival: Arrival, found: Understood) -> TaskRequest:
             domain=found.proof.domain,
             detail=found.proof.detail,
             rule=found.rule,
-            record=found.record.as_json(),
+            record=_bounded(found.record).as_json(),
         ),
         subject=found.content.subject,
         text=text,
@@ -113,6 +115,19 @@ def request_id(repo: str, author: Address, mail: RawMail, proof: Proof) -> str:
         data = part.encode()
         digest.update(len(data).to_bytes(8, "big") + data)
     return digest.hexdigest()[:32]
+
+
+def _bounded(record: Record) -> Record:
+    """What of a decision goes on the bus: all of it, unless the mail's author made it very long. The log has all."""
+    if len(record.model_dump_json()) <= MAX_RECORD_BYTES:
+        return record
+    return Record(
+        verdict=record.verdict,
+        rule=record.rule,
+        explanation=f"{record.explanation[:MAX_EXPLANATION]} (the evidence is too long to be shown; the log has it)",
+        judged_at=record.judged_at,
+        author=record.author,
+    )
 
 
 def _too_long() -> MailRefused:

@@ -41,14 +41,15 @@ class TaskEvents:
         self.publish(event.model_copy(update=more))
 
     def claimed(self, task: QueuedTask, *, has_room: bool) -> None:
-        """Publish that a message arrived, and what it waits for."""
+        """Publish that a message arrived, who sent it, and what it waits for."""
         waits_for: Literal["turn", "slot"] | None = None
         if task.waits_for_turn:
             waits_for = "turn"
         elif not has_room:
             waits_for = "slot"
         event = _state(task.request, task.conversation, "queued")
-        self.publish(event.model_copy(update={"place": task.place, "waits_for": waits_for}))
+        arrival = {"place": task.place, "waits_for": waits_for, "evidence": task.request.evidence}
+        self.publish(event.model_copy(update=arrival))
 
     def merged(self, task: QueuedTask) -> None:
         """Publish for each message that is handed over together with the task's own that it was merged into it."""

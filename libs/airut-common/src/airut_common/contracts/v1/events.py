@@ -6,6 +6,7 @@ from pydantic import Field, StringConstraints
 
 from .base import Identifier, Message, RepoId, Timestamp
 from .reply import Outcome, Usage
+from .task import EmailEvidence
 
 TaskState = Literal[
     "queued",
@@ -46,6 +47,8 @@ class TaskStateChanged(Message):
     waits_for: Literal["turn", "slot"] | None = None
     """With `place`: the conversation is at work on an earlier message, or nothing is free on this host; None begins
     now."""
+    evidence: EmailEvidence | None = None
+    """With `place`: why the sender is believed."""
     merged_into: Identifier | None = None
     """On `merged`: the task that works on this message and answers it."""
     outcome: Outcome | None = None
