@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from airut_common.bus import Bus, open_bus
 from airut_common.bus.server import NatsServer
-from airut_common.bus.topology import ORCHESTRATOR_TASKS, STATUS_BUCKET
+from airut_common.bus.topology import ORCHESTRATOR_TASKS, STATUS_BUCKET, status_key
 from airut_common.config.models import InstallationConfig
 from airut_common.config.store import apply_config
 from airut_common.contracts.v1 import TaskRequest
@@ -287,7 +287,7 @@ async def _gateway(folder: Path, zone_port: int) -> AsyncIterator[tuple[Bus, int
 
 async def _port(bus: Bus) -> int:
     async with asyncio.timeout(30):
-        async for entry in bus.kv_watch(STATUS_BUCKET, "gateway-email"):
+        async for entry in bus.kv_watch(STATUS_BUCKET, status_key("gateway-email")):
             if entry is not None and entry.value:
                 return int(json.loads(entry.value)["addresses"]["smtp"].rpartition(":")[2])
     raise AssertionError("the watch ended")

@@ -11,10 +11,10 @@ have() { command -v "$1" >/dev/null 2>&1; }
 export PATH="$PATH:/usr/sbin:/sbin:$HOME/.local/bin"
 
 # program:package pairs; a package is installed only if its program is missing
-needed=(podman:podman runc:runc newuidmap:uidmap nft:nftables ip:iproute2 mmdebstrap:mmdebstrap git:git)
+needed=(podman:podman catatonit:catatonit runc:runc newuidmap:uidmap nft:nftables ip:iproute2 mmdebstrap:mmdebstrap git:git)
 if [ "${1:-test}" != run ]; then
     needed+=(chromium:chromium chromedriver:chromium-driver curl:curl openssl:openssl gcc:gcc useradd:passwd)
-    needed+=(dovecot:dovecot-imapd)
+    needed+=(dovecot:dovecot-imapd setpriv:util-linux)
     # Packages of mail servers replace each other, and this one should not lose the host its own.
     if ! have postfix && have sendmail; then
         say "the tests need Postfix, and its package would replace this host's mail server ($(command -v sendmail))"
@@ -29,6 +29,10 @@ missing=()
 for pair in "${needed[@]}"; do
     have "${pair%%:*}" || missing+=("${pair##*:}")
 done
+# Debian keeps the programs of PostgreSQL out of PATH.
+if [ "${1:-test}" != run ] && ! have initdb && ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then
+    missing+=(postgresql)
+fi
 # A compiler without its C library headers cannot build the probes that the sandbox tests run.
 if [ "${1:-test}" != run ] && [ ! -e /usr/include/stdio.h ]; then missing+=(libc6-dev); fi
 

@@ -15,7 +15,7 @@ import pytest
 
 from airut_common.bus import Bus
 from airut_common.bus.server import NatsServer
-from airut_common.bus.topology import STATUS_BUCKET
+from airut_common.bus.topology import STATUS_BUCKET, status_key
 from airut_common.contracts.v1 import ServiceEvent
 
 pytestmark = pytest.mark.integration
@@ -111,7 +111,7 @@ async def test_a_service_says_it_is_ready_and_stops_in_order(
     """
     async with running(body, environment(nats_server, tmp_path)) as service:
         await service.until_said("ready")
-        status = await bus.kv_get(STATUS_BUCKET, "tester")
+        status = await bus.kv_get(STATUS_BUCKET, status_key("tester"))
         assert status is not None
         told = json.loads(status.value or b"")
         assert (told["pid"], told["addresses"]) == (service.process.pid, {"http": "127.0.0.1:1"})
@@ -119,7 +119,7 @@ async def test_a_service_says_it_is_ready_and_stops_in_order(
         code, log = await service.end()
     assert code == 0, log
     assert service.said == ["ready", "main done", "loop ended", "second closed", "first closed"]
-    assert await bus.kv_get(STATUS_BUCKET, "tester") is None
+    assert await bus.kv_get(STATUS_BUCKET, status_key("tester")) is None
     codes = []
     async for message in bus.replay(["airut.v1.event.service.tester"]):
         codes.append(ServiceEvent.decode(message.data).code)

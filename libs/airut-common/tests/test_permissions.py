@@ -17,6 +17,7 @@ from airut_common.bus.topology import (
     ORCHESTRATOR_TASKS,
     SEALED_BUCKET,
     STATUS_BUCKET,
+    status_key,
 )
 from airut_common.config.models import InstallationConfig
 from airut_common.config.store import apply_config, watch_config
@@ -87,7 +88,7 @@ async def test_every_service_reads_configuration_and_its_secrets_and_says_that_i
                 await store_sealed(admin, sealed_key(identity, "demo", "TOKEN"), seal(key.public, "value-1"))
             await asyncio.wait_for(secrets.wait_changed(), LIMIT)
             assert secrets.get("demo", "TOKEN").reveal() == "value-1"
-        await bus.kv_put(STATUS_BUCKET, identity, b"{}")
+        await bus.kv_put(STATUS_BUCKET, status_key(identity), b"{}")
         event = ServiceEvent(service=identity, at=utc_now(), level="info", code="ready", text="")
         await bus.publish(f"airut.v1.event.service.{identity}", event)
 
@@ -170,7 +171,7 @@ FORBIDDEN_PUBLISH = [
     ("orchestrator", "$JS.API.CONSUMER.MSG.NEXT.AIRUT_REPLIES.gateway-email"),
     ("orchestrator", "$JS.ACK.AIRUT_REPLIES.gateway-email.1.1.1.1.1"),
     ("orchestrator", "airut.v1.event.service.egress-proxy"),
-    ("orchestrator", f"$KV.{STATUS_BUCKET}.egress-proxy"),
+    ("orchestrator", f"$KV.{STATUS_BUCKET}.egress-proxy.local"),
     ("orchestrator", "_INBOX_egress-proxy.forged"),
     ("dashboard", f"$KV.{SEALED_BUCKET}.egress-proxy.demo.TOKEN"),
     ("dashboard", "$O.airut_blobs.C.x"),

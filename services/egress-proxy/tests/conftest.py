@@ -13,7 +13,7 @@ import pytest
 
 from airut_common.bus import Bus
 from airut_common.bus.server import NatsServer
-from airut_common.bus.topology import STATUS_BUCKET
+from airut_common.bus.topology import STATUS_BUCKET, status_key
 from airut_common.config.credentials import MaskedCredential
 from airut_common.config.models import GitConfig, InstallationConfig, RepoConfig
 from airut_common.config.store import apply_config
@@ -88,7 +88,7 @@ class Starter:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Proxy]:
-        before = await self.bus.kv_get(STATUS_BUCKET, SERVICE)
+        before = await self.bus.kv_get(STATUS_BUCKET, status_key(SERVICE))
         env = os.environ | {
             "AIRUT_NATS_URL": self.server.url,
             "AIRUT_STATE_DIR": str(self.state),
@@ -116,7 +116,7 @@ class Starter:
 
     async def _ready(self, process: asyncio.subprocess.Process, revision: int) -> None:
         async with asyncio.timeout(20):
-            async for entry in self.bus.kv_watch(STATUS_BUCKET, SERVICE):
+            async for entry in self.bus.kv_watch(STATUS_BUCKET, status_key(SERVICE)):
                 if entry is not None and entry.revision > revision:
                     return
                 assert process.returncode is None, self.log.read_text()

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from airut_common.bus.topology import STATUS_BUCKET
+from airut_common.bus.topology import STATUS_BUCKET, status_key
 from airut_common.config.models import EgressConfig, InstallationConfig
 from airut_common.config.store import apply_config
 from airut_common.contracts.v1 import ServiceEvent, SessionOpened
@@ -31,7 +31,7 @@ async def configure(starter: Starter, egress: EgressConfig) -> None:
 
 
 async def address(proxy: Proxy) -> str:
-    entry = await proxy.bus.kv_get(STATUS_BUCKET, SERVICE)
+    entry = await proxy.bus.kv_get(STATUS_BUCKET, status_key(SERVICE))
     assert entry is not None
     return str(json.loads(entry.value)["addresses"]["metrics"])
 

@@ -16,7 +16,7 @@ import pytest
 
 from airut_common.bus import Bus, open_bus
 from airut_common.bus.server import NatsServer
-from airut_common.bus.topology import ORCHESTRATOR_TASKS, STATUS_BUCKET
+from airut_common.bus.topology import ORCHESTRATOR_TASKS, STATUS_BUCKET, status_key
 from airut_common.config.models import InstallationConfig
 from airut_common.config.store import apply_config
 from airut_common.contracts.v1 import Reply, ServiceEvent, TaskRequest, subjects, utc_now
@@ -76,7 +76,7 @@ async def _process(
 async def _address(bus: Bus, *, other_than: str = "") -> str:
     """Where the service listens, once it says so."""
     async with asyncio.timeout(30):
-        async for entry in bus.kv_watch(STATUS_BUCKET, "gateway-email"):
+        async for entry in bus.kv_watch(STATUS_BUCKET, status_key("gateway-email")):
             if entry is not None and entry.value:
                 address = str(json.loads(entry.value)["addresses"]["smtp"])
                 if address != other_than:
@@ -181,7 +181,7 @@ async def test_its_own_identity_on_the_bus_is_enough(zone, lovelace: SigningDoma
 
 
 async def _present(bus: Bus) -> AsyncIterator[str]:
-    async for entry in bus.kv_watch(STATUS_BUCKET, "gateway-email"):
+    async for entry in bus.kv_watch(STATUS_BUCKET, status_key("gateway-email")):
         if entry is None:
             return
         if entry.value:

@@ -8,17 +8,18 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import trustme
 from pydantic import TypeAdapter
+from sqlalchemy import URL
 
 from airut_common.bus import Bus, open_bus
 from airut_common.bus.answers import Endpoint
 from airut_common.bus.server import NatsServer
-from airut_common.bus.topology import EMAIL_REPLIES, STATUS_BUCKET
+from airut_common.bus.topology import EMAIL_REPLIES, STATUS_BUCKET, status_key
 from airut_common.config.models import InstallationConfig
 from airut_common.config.store import apply_config
 from airut_common.contracts.v1 import (
@@ -40,6 +41,7 @@ from airut_common.contracts.v1 import (
 )
 from airut_common.sealed import seal, sealed_key, service_public_key, store_sealed
 from airut_common.testing.builders import email_route, task_request
+from airut_orchestrator.database.connection import URL_VARIABLE
 from airut_sandbox.agent_binary import platform_name
 from airut_sandbox.image_facts import images_of
 from airut_sandbox.podman import Podman
@@ -61,6 +63,7 @@ class Egress:
     bus: Bus
     ca_pem: str
     folder: Path
+    host: str = "local"
     refuse: Refused | None = None
     denied: int = 0
     opened: list[OpenSession] = field(default_factory=list)
@@ -75,11 +78,13 @@ class Egress:
         folder.mkdir()
         self.proxy = self._held.enter_context(fake_proxy(folder))
         endpoints = {
-            "open": Endpoint(subjects.egress_service("local", "open"), OpenSession, self._open),
-            "close": Endpoint(subjects.egress_service("local", "close"), CloseSession, self._close),
+            "open": Endpoint(subjects.egress_service(self.host, "open"), OpenSession, self._open),
+            "close": Endpoint(subjects.egress_service(self.host, "close"), CloseSession, self._close),
         }
         await self._held.enter_async_context(self.bus.serve("egress-proxy", endpoints))
-        await self.bus.kv_put(STATUS_BUCKET, "egress-proxy", json.dumps({"at": new_id()}).encode())
+        await self.bus.kv_put(
+            STATUS_BUCKET, status_key("egress-proxy", self.host), json.dumps({"at": new_id()}).encode()
+        )
 
     async def stop(self) -> None:
         """Gone, with every listener it held."""
@@ -115,6 +120,9 @@ class Site:
     upstream: Upstream
     config: dict[str, Any]
     installation: str = field(default_factory=lambda: f"test-{new_id()[:10]}")
+    host: str = "local"
+    database: URL | None = None
+    """PostgreSQL; None for SQLite."""
     process: asyncio.subprocess.Process | None = None
     replies: list[Reply] = field(default_factory=list)
     events: list[TaskEvent] = field(default_factory=list)
@@ -122,7 +130,24 @@ class Site:
 
     @property
     def state(self) -> Path:
-        return self.folder / "state"
+        return self.folder / self.host
+
+    @asynccontextmanager
+    async def beside(self, host: str) -> AsyncIterator["Site"]:
+        """A second host of the installation, with an orchestrator and an egress-proxy of its own; what comes over the
+        bus is seen by the first."""
+        egress = Egress(self.bus, self.egress.ca_pem, self.folder, host)
+        # On one machine its containers would be taken for leftovers of the other's.
+        installation = f"{self.installation}-{host}"
+        other = replace(self, host=host, egress=egress, installation=installation, process=None)
+        await egress.start()
+        try:
+            await other.start()
+            yield other
+        finally:
+            await other.end()
+            await egress.stop()
+            await _remove_images(other)
 
     @property
     def git(self) -> GitServer:
@@ -132,22 +157,26 @@ class Site:
 
     async def start(self, **environment: str) -> None:
         """Run it, and wait until it is ready."""
-        await self.bus.kv_delete(STATUS_BUCKET, "orchestrator")
+        key = status_key("orchestrator", self.host)
+        await self.bus.kv_delete(STATUS_BUCKET, key)
         values = {
             "AIRUT_NATS_URL": self.nats.url,
             "AIRUT_STATE_DIR": str(self.state),
             "AIRUT_INSTALLATION": self.installation,
+            "AIRUT_HOST": self.host,
             "AIRUT_CACHE_DIR": str(self.folder / "cache"),
             "PATH": os.environ["PATH"],
             "HOME": os.environ["HOME"],
         }
-        with (self.folder / "log").open("ab") as log:
+        if self.database is not None:
+            values[URL_VARIABLE] = self.database.render_as_string()
+        with (self.folder / f"{self.host}.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "airut_orchestrator", env=values | environment,
                 stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         async with asyncio.timeout(SECONDS):
-            while (await self.bus.kv_get(STATUS_BUCKET, "orchestrator")) is None:
+            while (await self.bus.kv_get(STATUS_BUCKET, key)) is None:
                 assert self.process.returncode is None, self.log()
                 await asyncio.sleep(0.05)
 
@@ -160,7 +189,7 @@ class Site:
             return await self.process.wait()
 
     def log(self) -> str:
-        return (self.folder / "log").read_text()
+        return (self.folder / f"{self.host}.log").read_text()
 
     async def containers(self) -> list[str]:
         """Ids of its containers."""
@@ -296,8 +325,10 @@ def _install_agent(cache: Path) -> None:
 
 
 @asynccontextmanager
-async def open_site(folder: Path, podman: Podman, base_image: str) -> AsyncIterator[Site]:
-    """A site whose orchestrator runs and is ready."""
+async def open_site(
+    folder: Path, podman: Podman, base_image: str, database: URL | None = None
+) -> AsyncIterator[Site]:
+    """A site whose orchestrator runs and is ready; on SQLite, or on the PostgreSQL at `database`."""
     ca = trustme.CA()
     (folder / "ca.pem").write_bytes(ca.cert_pem.bytes())
     authority = Authority(ca, folder / "ca.pem")
@@ -310,7 +341,9 @@ async def open_site(folder: Path, podman: Podman, base_image: str) -> AsyncItera
         bus = await stack.enter_async_context(open_bus(nats.url, name="test", nkey_seed_file=None))
         upstream = stack.enter_context(served_repository(folder, authority))
         egress = Egress(bus, ca.cert_pem.bytes().decode(), folder)
-        site = Site(folder, nats, bus, podman, egress, upstream, _settings(upstream, base_image))
+        site = Site(
+            folder, nats, bus, podman, egress, upstream, _settings(upstream, base_image), database=database
+        )
         await site.configure()
         await egress.start()
         stack.push_async_callback(egress.stop)

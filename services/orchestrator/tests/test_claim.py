@@ -2,8 +2,9 @@ import asyncio
 from contextlib import suppress
 
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 
+import airut_orchestrator.claim as claim_module
 from airut_common.bus import Bus, Retry
 from airut_common.bus.topology import ORCHESTRATOR_TASKS, TASKS
 from airut_common.contracts.v1 import TaskRequest, subjects
@@ -23,11 +24,14 @@ def never() -> None:
     pytest.fail("this was not to happen")
 
 
+def make(bus: Bus, store: object, **more) -> Claim:
+    values = {"claimed": lambda: None, "has_room": lambda: True, "wish": no_wish, "disk_full": never}
+    return Claim(store, TaskEvents(bus), **(values | more))
+
+
 async def test_what_is_acknowledged_is_committed_and_told(bus: Bus, store: Store) -> None:
     claimed = asyncio.Event()
-    claim = Claim(
-        store, TaskEvents(bus), claimed=claimed.set, has_room=lambda: True, wish=no_wish, disk_full=never
-    )
+    claim = make(bus, store, claimed=claimed.set)
     request = task_request()
     await bus.publish(subjects.task_requested(request.repo), request, msg_id=request.id)
     consuming = asyncio.create_task(bus.consume(ORCHESTRATOR_TASKS, TaskRequest, claim))
@@ -43,9 +47,7 @@ async def test_what_is_acknowledged_is_committed_and_told(bus: Bus, store: Store
 
 
 async def test_row_54_a_second_delivery_is_acknowledged_and_changes_nothing(bus: Bus, store: Store) -> None:
-    claim = Claim(
-        store, TaskEvents(bus), claimed=lambda: None, has_room=lambda: True, wish=no_wish, disk_full=never
-    )
+    claim = make(bus, store)
     request = task_request()
     await claim(request)
     await store.begin_next()
@@ -53,20 +55,64 @@ async def test_row_54_a_second_delivery_is_acknowledged_and_changes_nothing(bus:
     assert await store.begin_next() is None
 
 
-async def test_nothing_is_acknowledged_while_the_database_fails(bus: Bus) -> None:
-    class Broken:
-        async def add(self, request: TaskRequest) -> None:
-            raise OperationalError("INSERT", {}, Exception("database or disk is full"))
+async def test_nothing_is_acknowledged_while_the_database_fails_and_what_came_first_stays_first(
+    bus: Bus, store: Store, monkeypatch
+) -> None:
+    monkeypatch.setattr(claim_module, "RETRY_SECONDS", 0.02)
+
+    class SometimesFull:
+        tries = 0
+
+        async def add(self, *requests: TaskRequest) -> list[QueuedTask | None]:
+            self.tries += 1
+            if self.tries <= 3:
+                raise OperationalError("INSERT", {}, Exception("database or disk is full"))
+            return await store.add(*requests)
 
     made_room: list[bool] = []
-    claim = Claim(
-        Broken(),  # type: ignore[arg-type]
-        TaskEvents(bus),
-        claimed=never,
-        has_room=lambda: True,
-        wish=no_wish,
-        disk_full=lambda: made_room.append(True),
-    )
-    with pytest.raises(Retry):
-        await claim(task_request())
-    assert made_room == [True]
+    claim = make(bus, SometimesFull(), disk_full=lambda: made_room.append(True))
+    requests = [task_request(id=f"t{number}") for number in range(20)]
+    first = asyncio.create_task(claim(requests[0]))
+    async with asyncio.timeout(10):
+        while not made_room:
+            await asyncio.sleep(0.001)
+        assert not first.done()
+        await asyncio.gather(first, *(claim(request) for request in requests[1:]))
+    assert made_room == [True] * 3
+    begun = [await store.begin_next() for _ in requests]
+    assert [task.id for task in begun] == [request.id for request in requests]
+
+
+async def test_a_request_that_cannot_be_written_stands_in_nobodys_way(bus: Bus, store: Store) -> None:
+    class Picky:
+        async def add(self, *requests: TaskRequest) -> list[QueuedTask | None]:
+            if any(request.id == "bad" for request in requests):
+                raise DataError("INSERT", {}, Exception("no such character"))
+            return await store.add(*requests)
+
+    claim = make(bus, Picky())
+    names = ["a", "b", "bad", "c", "d"]
+    found = await asyncio.gather(*(claim(task_request(id=name)) for name in names), return_exceptions=True)
+    assert [type(item) for item in found] == [type(None), type(None), Retry, type(None), type(None)]
+    assert [(await store.begin_next()).id for _ in range(4)] == ["a", "b", "c", "d"]
+    await claim(task_request(id="e"))
+
+
+async def test_one_that_is_cancelled_while_it_waits_takes_nobody_along(bus: Bus, store: Store) -> None:
+    go = asyncio.Event()
+
+    class Slow:
+        async def add(self, *requests: TaskRequest) -> list[QueuedTask | None]:
+            await go.wait()
+            return await store.add(*requests)
+
+    claim = make(bus, Slow())
+    works = [asyncio.create_task(claim(task_request(id=name))) for name in "abc"]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    works[0].cancel()
+    works[1].cancel()
+    await asyncio.sleep(0)
+    go.set()
+    await works[2]
+    assert (await store.begin_next()).id == "c"

@@ -27,8 +27,9 @@ result(system('cat /storage/log | wc -l') + ' ' + ' '.join(ARGV) + ('again' if '
 
 
 @pytest.fixture
-async def site(tmp_path, podman, base_image) -> AsyncIterator[Site]:
-    async with open_site(tmp_path, podman, base_image) as found:
+async def site(tmp_path, podman, base_image, place) -> AsyncIterator[Site]:
+    database = None if place.get_backend_name() == "sqlite" else place.set(drivername="postgresql")
+    async with open_site(tmp_path, podman, base_image, database) as found:
         yield found
 
 

@@ -2,14 +2,19 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
 import airut_orchestrator.dispatcher as dispatcher_module
 from airut_common.bus import Bus
 from airut_common.config.models import ServerConfig
 from airut_common.testing.builders import reply, task_request
+from airut_orchestrator.database.connection import Database
+from airut_orchestrator.database.hosts import TakenOver
+from airut_orchestrator.database.schema import Host
 from airut_orchestrator.database.store import QueuedTask, Store
 from airut_orchestrator.dispatcher import MAX_ATTEMPTS, Dispatcher
 from airut_orchestrator.events import TaskEvents
@@ -18,6 +23,7 @@ from airut_orchestrator.wishes import asks_to_stop
 from airut_orchestrator.work import Work
 
 SETTINGS = Settings(ServerConfig(), None)
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @dataclass
@@ -65,12 +71,15 @@ class FakeRunner:
 @dataclass
 class Bench:
     store: Store
+    bus: Bus
     runner: FakeRunner
     dispatcher: Dispatcher
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     replied: list[bool] = field(default_factory=list)
     abandoned: list[str] = field(default_factory=list)
     made_room: list[bool] = field(default_factory=list)
+    lost: list[TakenOver] = field(default_factory=list)
+    asked: list[tuple[str, str, str]] = field(default_factory=list)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -83,7 +92,7 @@ class Bench:
                 await work
 
     async def ask(self, name: str, conversation: str | None = None) -> str:
-        task = await self.store.add(task_request(id=name, conversation=conversation))
+        (task,) = await self.store.add(task_request(id=name, conversation=conversation))
         self.dispatcher.wake()
         return task.conversation
 
@@ -95,6 +104,14 @@ class Bench:
 
 def make_bench(store: Store, bus: Bus, *, most: int = 2) -> Bench:
     runner, abandoned = FakeRunner(), list[str]()
+
+    async def host_lost(found: TakenOver) -> None:
+        bench.lost.append(found)
+
+    async def ask_host(host: str, task: str, by: str) -> bool:
+        bench.asked.append((host, task, by))
+        return True
+
     dispatcher = Dispatcher(
         store=store,
         runner=runner,
@@ -103,9 +120,11 @@ def make_bench(store: Store, bus: Bus, *, most: int = 2) -> Bench:
         max_concurrent=lambda: most,
         replied=lambda: bench.replied.append(True),
         abandoned=abandoned.append,
+        host_lost=host_lost,
+        ask_host=ask_host,
         disk_full=lambda: bench.made_room.append(True),
     )
-    bench = Bench(store, runner, dispatcher, abandoned=abandoned)
+    bench = Bench(store, bus, runner, dispatcher, abandoned=abandoned)
     return bench
 
 
@@ -327,7 +346,7 @@ async def test_a_message_that_says_stop_ends_its_conversation_and_no_other(bench
         await bench.ask("other")
         await bench.runner.until(lambda: bench.runner.running == {"a", "other"})
         await bench.ask("b", conversation)
-        wish = await bench.store.add(task_request(id="wish", conversation=conversation, text="Stop."))
+        (wish,) = await bench.store.add(task_request(id="wish", conversation=conversation, text="Stop."))
         await bench.dispatcher.take_wish(wish)
         await bench.dispatcher.take_wish(wish)
         bench.dispatcher.wake()
@@ -359,3 +378,57 @@ async def test_a_message_that_says_stop_ends_its_conversation_and_no_other(bench
 def test_which_messages_ask_to_stop(text: str, expected: bool) -> None:
     assert asks_to_stop(task_request(text=text, conversation="c" * 32)) is expected
     assert not asks_to_stop(task_request(text=text, conversation=None))
+
+
+# -- several hosts -----------------------------------------------------------------------------------------
+
+
+async def test_a_task_of_another_host_is_stopped_there(bench: Bench) -> None:
+    elsewhere = Store(bench.store.database, "elsewhere")
+    conversation = await bench.ask("a")
+    await elsewhere.begin_next()
+    assert await bench.dispatcher.stop_task("a", "ada")
+    (wish,) = await bench.store.add(task_request(id="wish", conversation=conversation, text="Stop."))
+    await bench.dispatcher.take_wish(wish)
+    assert bench.asked == [("elsewhere", "a", "ada"), ("elsewhere", "a", wish.request.sender)]
+    await elsewhere.finish(reply(id="a", conversation=conversation), None)
+    assert await bench.store.begin_next() is None, "the wish is answered where its conversation lies"
+    assert (await elsewhere.begin_next()).stopped == 1
+
+
+async def test_a_host_that_was_away_lets_go_of_what_another_one_took(bench: Bench) -> None:
+    other = make_bench(Store(bench.store.database, "other"), bench.bus)
+    await other.store.be_seen()
+    async with bench.running():
+        await bench.ask("a")
+        await bench.ask("b")
+        await bench.runner.until(lambda: bench.runner.running == {"a", "b"})
+        bench.runner.gate("b").set()
+        await bench.until_state("b", "replying")
+        await bench.dispatcher.renew_leases()
+        assert bench.runner.running == {"a"}, "while it is seen, its own stay its own"
+        await bench.store.database.transact(
+            lambda session: session.execute(update(Host).values(seen_at=LONG_AGO))
+        )
+        await other.dispatcher.renew_leases()
+        assert [(lost.host, lost.conversations, lost.tasks) for lost in other.lost] == [("local", 2, 1)]
+        async with other.running():
+            await other.runner.until(lambda: other.runner.running == {"a"})
+            await bench.dispatcher.renew_leases()
+            await bench.runner.until(lambda: bench.runner.cancelled == ["a"])
+            assert await other.store.state("a") == "preparing", "what lost it does not put it back"
+            other.runner.gate("a").set()
+            await other.until_state("a", "replying")
+    assert bench.runner.begun == ["a", "b"]
+    assert other.runner.begun == ["a"]
+
+
+async def test_what_another_host_took_in_is_begun_without_a_word(store: Store, bus: Bus, monkeypatch) -> None:
+    monkeypatch.setattr(dispatcher_module, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(Database, "is_shared", True)
+    bench = make_bench(store, bus)
+    async with bench.running():
+        await asyncio.sleep(0.05)
+        await Store(store.database, "elsewhere").add(task_request(id="a"))
+        await bench.runner.until(lambda: bench.runner.running == {"a"})
+        bench.runner.gate("a").set()

@@ -139,7 +139,7 @@ async def test_a_bus_that_stays_away_is_said(store: Store) -> None:
 async def test_a_merged_message_has_one_fate_though_its_author_is_answered_and_a_death_repeats_it(
     bus: Bus, store: Store
 ) -> None:
-    first = await store.add(task_request(id="a"))
+    (first,) = await store.add(task_request(id="a"))
     route = email_route(recipient="bob@x.example")
     await store.add(task_request(id="b", conversation=first.conversation, route=route))
     await store.add(task_request(id="c", conversation=first.conversation, route=route))
@@ -157,13 +157,14 @@ async def test_a_merged_message_has_one_fate_though_its_author_is_answered_and_a
     assert await store.unpublished() == []
     await relay_of(bus, store).publish_waiting()
     end = task_request(id="end")
-    TaskEvents(bus).entered(await store.add(end), "queued")
+    (added,) = await store.add(end)
+    TaskEvents(bus).entered(added, "queued")
     told = [(event.task, event.state, event.merged_into) for event in await recorded(bus, 4)]
     assert told == [("b", "merged", "a"), ("c", "merged", "a"), ("a", "done", None), ("end", "queued", None)]
 
 
 async def test_a_merge_that_nobody_was_told_of_is_told_with_the_answer(bus: Bus, store: Store) -> None:
-    first = await store.add(task_request(id="a"))
+    (first,) = await store.add(task_request(id="a"))
     await store.add(task_request(id="b", conversation=first.conversation))
     await store.begin_next()
     await store.finish(reply(id="a", conversation=first.conversation), None)

@@ -50,16 +50,15 @@ class Bench:
 
     async def conversation(self, task: str, *, days: float, over: bool = True) -> str:
         """A conversation with one task, last used so many days ago, and its folder."""
-        found = (await self.store.add(task_request(id=task))).conversation
+        (added,) = await self.store.add(task_request(id=task))
+        found = added.conversation
         if over:
             await self.store.begin_next()
             await self.store.finish(reply(id=task, conversation=found), None)
             await self.store.published(task, "done")
         moment = utc_now() - timedelta(days=days)
-        async with self.store._sessions.begin() as session:
-            await session.execute(
-                update(Conversation).where(Conversation.id == found).values(last_activity_at=moment)
-            )
+        unused = update(Conversation).where(Conversation.id == found).values(last_activity_at=moment)
+        await self.store.database.transact(lambda session: session.execute(unused))
         (self.folder / found / "workspace").mkdir(parents=True)
         return found
 
@@ -163,6 +162,6 @@ async def test_row_66_old_images_of_this_installation_go_but_the_newest(bench: B
 
 async def test_a_conversation_of_another_host_stays(store: Store, bench: Bench) -> None:
     old = await bench.conversation("a", days=8)
-    elsewhere = store_module.Store(store._sessions.kw["bind"], "elsewhere")
+    elsewhere = store_module.Store(store.database, "elsewhere")
     assert await elsewhere.unused_since(utc_now()) == []
     assert await store.unused_since(utc_now()) == [old]

@@ -28,8 +28,8 @@ ENVIRONMENT = (
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(tmp_path_factory, podman, base_image) -> AsyncIterator[Site]:
-    async with open_site(tmp_path_factory.mktemp("site"), podman, base_image) as found:
+async def site(tmp_path_factory, podman, base_image, service_database) -> AsyncIterator[Site]:
+    async with open_site(tmp_path_factory.mktemp("site"), podman, base_image, service_database) as found:
         yield found
 
 

@@ -10,7 +10,7 @@ import pytest
 import airut_orchestrator.sessions as sessions_module
 from airut_common.bus import Bus
 from airut_common.bus.answers import Endpoint
-from airut_common.bus.topology import STATUS_BUCKET
+from airut_common.bus.topology import STATUS_BUCKET, status_key
 from airut_common.contracts.v1 import (
     CloseSession,
     Message,
@@ -57,7 +57,9 @@ class FakeProxy:
             "close": Endpoint(egress_service("local", "close"), CloseSession, self.close),
         }
         async with self.bus.serve("egress-proxy", endpoints):
-            await self.bus.kv_put(STATUS_BUCKET, "egress-proxy", json.dumps({"at": new_id()}).encode())
+            await self.bus.kv_put(
+                STATUS_BUCKET, status_key("egress-proxy"), json.dumps({"at": new_id()}).encode()
+            )
             yield
 
 

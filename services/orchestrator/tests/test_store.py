@@ -1,32 +1,39 @@
 import asyncio
-import sqlite3
+import stat
+from pathlib import Path
 
 import pytest
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import create_engine
+from sqlalchemy import URL, create_engine, text
 
 import airut_orchestrator.database.store as store_module
 from airut_common.contracts.v1 import utc_now
 from airut_common.testing.builders import email_route, reply, task_request
 from airut_orchestrator.database import connection
-from airut_orchestrator.database.connection import open_database
+from airut_orchestrator.database.connection import database_url, open_database
 from airut_orchestrator.database.store import Store
 from airut_orchestrator.together import MAX_MESSAGES
 
 
 async def conversation_of(store: Store, **request) -> str:
-    return (await store.add(task_request(**request))).conversation
+    (task,) = await store.add(task_request(**request))
+    return task.conversation
 
 
-def upgrade(path, revision: str) -> None:
-    """Make a database as it was."""
-    engine = create_engine(f"sqlite:///{path}")
+def as_it_was(place: URL, revision: str, rows: dict[str, list[dict]]) -> None:
+    """Make a database of an earlier version, with something in it."""
+    engine = create_engine(place)
     config = Config()
     config.set_main_option("script_location", "airut_orchestrator.database:migrations")
-    with engine.begin() as first:
-        config.attributes["connection"] = first
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
         command.upgrade(config, revision)
+        for table, entries in rows.items():
+            for row in entries:
+                names = ", ".join(row)
+                values = ", ".join(f":{name}" for name in row)
+                connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({values})"), row)
     engine.dispose()
 
 
@@ -39,11 +46,10 @@ async def begin(store: Store):
 async def test_row_54_a_second_delivery_changes_nothing(store: Store) -> None:
     request = task_request()
     first = await store.add(request)
-    again = await store.add(request)
-    assert first == again
+    assert await store.add(request) == first
     assert (await begin(store)).id == request.id
     assert await store.begin_next() is None
-    assert await store.add(request) is None, "it has left the queue"
+    assert await store.add(request) == [None], "it has left the queue"
     assert await store.begin_next() is None
 
 
@@ -75,16 +81,16 @@ async def test_tasks_of_a_conversation_run_one_at_a_time_in_order_others_beside_
 
 async def test_a_conversation_of_another_repository_is_not_joined(store: Store) -> None:
     conversation = await conversation_of(store, repo="one")
-    other = await store.add(task_request(repo="two", conversation=conversation))
+    (other,) = await store.add(task_request(repo="two", conversation=conversation))
     assert other.conversation != conversation
     assert other.began_anew
 
 
 async def test_row_71_an_unknown_conversation_begins_a_new_one(store: Store) -> None:
-    added = await store.add(task_request(conversation="guessed"))
+    (added,) = await store.add(task_request(conversation="guessed"))
     assert added.conversation != "guessed"
     assert added.began_anew
-    assert not (await store.add(task_request())).began_anew
+    assert not (await store.add(task_request()))[0].began_anew
 
 
 async def test_the_agents_session_is_kept_for_the_next_message(store: Store) -> None:
@@ -112,15 +118,15 @@ async def test_result_and_reply_are_one_and_the_first_reply_stays(store: Store) 
     assert await store.unpublished() == []
 
 
-async def test_what_was_under_way_at_a_death_is_found_again(tmp_path) -> None:
-    async with open_database(tmp_path / "db") as engine:
+async def test_what_was_under_way_at_a_death_is_found_again(place) -> None:
+    async with open_database(place) as engine:
         store = Store(engine)
         for name in ("preparing", "running", "replied", "waiting"):
             await store.add(task_request(id=name))
         sandboxes = [(await begin(store)).sandbox for _ in range(3)]
         await store.enter_running("running", "of-the-second-try")
         await store.finish(reply(id="replied"), None)
-    async with open_database(tmp_path / "db") as engine:
+    async with open_database(place) as engine:
         store = Store(engine)
         assert await store.abandoned() == [], "until it is sure that nobody works on them"
         await store.release_all()
@@ -145,8 +151,8 @@ async def test_a_lease_that_is_renewed_does_not_end(store: Store, monkeypatch) -
     assert [task.id for task in await store.abandoned()] == ["b"]
 
 
-async def test_another_hosts_conversations_and_leases_are_left_alone(tmp_path) -> None:
-    async with open_database(tmp_path / "db") as engine:
+async def test_another_hosts_conversations_and_leases_are_left_alone(place) -> None:
+    async with open_database(place) as engine:
         here, there = Store(engine, "here"), Store(engine, "there")
         conversation = await conversation_of(here, id="a")
         assert (await begin(there)).id == "a"
@@ -174,30 +180,26 @@ async def test_a_finished_task_is_not_queued_again(store: Store, late: str) -> N
     assert await store.state("a") == "replying"
 
 
-async def test_the_database_is_private_and_keeps_its_promises(tmp_path) -> None:
-    async with open_database(tmp_path / "db") as engine:
-        assert (tmp_path / "db").stat().st_mode & 0o777 == 0o600
-        async with engine.connect() as session:
-            values = [
-                (await session.exec_driver_sql(f"PRAGMA {name}")).scalar()
-                for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
-            ]
+async def test_sqlite_is_private_and_keeps_its_promises(tmp_path) -> None:
+    url = database_url({}, tmp_path)
+    names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+    async with open_database(url) as opened:
+        assert stat.S_IMODE(Path(url.database).stat().st_mode) == 0o600
+        values = await opened.transact(
+            lambda session: [session.scalar(text(f"PRAGMA {name}")) for name in names]
+        )
     assert values == ["wal", 2, 1, connection.BUSY_MILLISECONDS]
 
 
-async def test_a_database_of_the_first_version_is_brought_up_to_date(tmp_path) -> None:
-    path = tmp_path / "db"
-    upgrade(path, "0001")
+async def test_a_database_of_the_first_version_is_brought_up_to_date(place) -> None:
+    now = utc_now().replace(tzinfo=None).isoformat(" ")
     request = task_request(id="old")
-    with sqlite3.connect(path) as old:
-        now = utc_now().replace(tzinfo=None).isoformat(" ")
-        old.execute("INSERT INTO conversations VALUES ('c', 'demo', NULL, ?, ?)", (now, now))
-        old.execute(
-            "INSERT INTO tasks VALUES (1, 'old', 'c', 'demo', 'running', 1, ?, NULL, ?, NULL)",
-            (request.model_dump_json(), now),
-        )
-    old.close()
-    async with open_database(path) as opened:
+    as_it_was(place, "0001", {
+        "conversations": [{"id": "c", "repo": "demo", "created_at": now, "last_activity_at": now}],
+        "tasks": [{"position": 1, "id": "old", "conversation": "c", "repo": "demo", "state": "running", "attempts": 1,
+                   "request": request.model_dump_json(), "claimed_at": now}],
+    })  # fmt: skip
+    async with open_database(place) as opened:
         store = Store(opened)
         await store.release_all()
         assert [task.id for task in await store.abandoned()] == ["old"]
@@ -226,7 +228,7 @@ async def test_what_waits_is_begun_together_and_every_author_is_answered_once(st
     task = await begin(store)
     assert [request.id for request in task.requests] == ["b", "c", "d"]
     assert [await store.state(name) for name in "bcd"] == ["preparing", "merged", "merged"]
-    assert await store.add(task.merged[0]) is None, "a second delivery changes nothing"
+    assert await store.add(task.merged[0]) == [None], "a second delivery changes nothing"
     assert await store.begin_next() is None
     await store.published("a", "done")
     await store.finish(reply(id="b", conversation=conversation), None)
@@ -242,14 +244,14 @@ async def test_what_waits_is_begun_together_and_every_author_is_answered_once(st
     assert await store.unpublished() == []
 
 
-async def test_a_run_that_died_is_tried_again_with_the_same_messages_and_no_others(tmp_path) -> None:
-    async with open_database(tmp_path / "db") as engine:
+async def test_a_run_that_died_is_tried_again_with_the_same_messages_and_no_others(place) -> None:
+    async with open_database(place) as engine:
         store = Store(engine)
         conversation = await waiting_three(store)
         await store.finish(reply(id="a", conversation=conversation), None)
         await begin(store)
         await store.add(task_request(id="e", conversation=conversation))
-    async with open_database(tmp_path / "db") as engine:
+    async with open_database(place) as engine:
         store = Store(engine)
         await store.release_all()
         (found,) = await store.abandoned()
@@ -304,39 +306,33 @@ async def test_conversations_are_not_mixed(store: Store) -> None:
 
 
 async def test_a_message_is_told_its_place(store: Store) -> None:
-    first = await store.add(task_request(id="a"))
+    (first,) = await store.add(task_request(id="a"))
     assert (first.place, first.waits_for_turn) == (1, False)
     await begin(store)
-    second = await store.add(task_request(id="b", conversation=first.conversation))
-    third = await store.add(task_request(id="c", conversation=first.conversation))
-    other = await store.add(task_request(id="d"))
+    (second,) = await store.add(task_request(id="b", conversation=first.conversation))
+    (third,) = await store.add(task_request(id="c", conversation=first.conversation))
+    (other,) = await store.add(task_request(id="d"))
     assert [(task.place, task.waits_for_turn) for task in (second, third, other)] == [
         (1, True), (2, True), (1, False),
     ]  # fmt: skip
-    again = await store.add(task_request(id="b", conversation=first.conversation))
+    (again,) = await store.add(task_request(id="b", conversation=first.conversation))
     assert again.place == 1
 
 
-async def test_a_database_of_before_messages_were_merged_is_brought_up_to_date(tmp_path) -> None:
-    path = tmp_path / "db"
-    upgrade(path, "0002")
+async def test_a_database_of_before_messages_were_merged_is_brought_up_to_date(place) -> None:
     now = utc_now().replace(tzinfo=None).isoformat(" ")
     requests = [task_request(id=name, conversation="c") for name in ("ran", "one", "two")]
     answered = reply(id="ran", conversation="c")
-    with sqlite3.connect(path) as old:
-        old.execute("INSERT INTO conversations VALUES ('c', 'demo', 's', ?, ?, 'local')", (now, now))
-        for number, (request, state) in enumerate(
-            zip(requests, ("replying", "queued", "queued"), strict=True)
-        ):
-            old.execute(
-                "INSERT INTO tasks VALUES (?, ?, 'c', 'demo', ?, 0, ?, NULL, ?, NULL, NULL, NULL, NULL)",
-                (number, request.id, state, request.model_dump_json(), now),
-            )
-        old.execute(
-            "INSERT INTO replies VALUES ('ran', ?, NULL)", (answered.model_dump_json(exclude={"link"}),)
-        )
-    old.close()
-    async with open_database(path) as opened:
+    states = ("replying", "queued", "queued")
+    as_it_was(place, "0002", {
+        "conversations": [{"id": "c", "repo": "demo", "agent_session": "s", "created_at": now, "last_activity_at": now,
+                           "host": "local"}],
+        "tasks": [{"position": number, "id": request.id, "conversation": "c", "repo": "demo", "state": state,
+                   "attempts": 0, "request": request.model_dump_json(), "claimed_at": now}
+                  for number, (request, state) in enumerate(zip(requests, states, strict=True), 1)],
+        "replies": [{"task": "ran", "reply": answered.model_dump_json(exclude={"link"})}],
+    })  # fmt: skip
+    async with open_database(place) as opened:
         store = Store(opened)
         assert [(item.reply, item.answers) for item in await store.unpublished()] == [(answered, "ran")]
         task = await begin(store)

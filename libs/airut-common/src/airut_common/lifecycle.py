@@ -13,7 +13,7 @@ from typing import Any, Literal
 import structlog
 
 from airut_common.bus import Bus, BusTooOld, BusUnavailable, open_bus
-from airut_common.bus.topology import STATUS_BUCKET
+from airut_common.bus.topology import STATUS_BUCKET, status_key
 from airut_common.config.store import NoConfiguration
 from airut_common.contracts.v1 import ServiceEvent, utc_now
 from airut_common.contracts.v1.subjects import service_event
@@ -26,6 +26,10 @@ STOP_SECONDS = 25.0
 GOODBYE_SECONDS = 2.0
 
 log = structlog.get_logger()
+
+
+class CannotRun(Exception):
+    """A service cannot begin, and nothing is wrong in it: the text is all that helps."""
 
 
 class Service:
@@ -52,7 +56,9 @@ class Service:
     async def ready(self, addresses: Mapping[str, str] | None = None) -> None:
         """Say on the bus that this service works, and where it listens."""
         said = {"at": utc_now().isoformat(), "pid": os.getpid(), "addresses": dict(addresses or {})}
-        await self.bus.kv_put(STATUS_BUCKET, self.name, json.dumps(said).encode())
+        await self.bus.kv_put(
+            STATUS_BUCKET, status_key(self.name, self.settings.host), json.dumps(said).encode()
+        )
         await self.report("info", "ready", f"{self.name} is ready")
         log.info("ready", **(addresses or {}))
 
@@ -84,7 +90,7 @@ def run_service(name: str, main: Callable[[Service], Awaitable[None]]) -> int:
     code = 0
     try:
         asyncio.run(_run(name, settings, main))
-    except* (BusUnavailable, BusTooOld, NoConfiguration) as outside:
+    except* (BusUnavailable, BusTooOld, NoConfiguration, CannotRun) as outside:
         # Nothing is wrong in here, so no traceback: the reason is all that helps.
         log.error("cannot_run", reason=_reasons(outside))
         code = 1
@@ -116,7 +122,7 @@ async def _run(name: str, settings: ServiceSettings, main: Callable[[Service], A
             watch.cancel()
         with contextlib.suppress(BusUnavailable, TimeoutError):
             async with asyncio.timeout(GOODBYE_SECONDS):
-                await bus.kv_delete(STATUS_BUCKET, name)
+                await bus.kv_delete(STATUS_BUCKET, status_key(name, settings.host))
     log.info("stopped")
 
 

@@ -1,5 +1,6 @@
 """What a service needs before it can reach the bus, from its environment. Everything else is configuration."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,11 @@ LogFormat = Literal["text", "json"]
 
 class SettingsError(Exception):
     """One line for each bad or missing variable."""
+
+
+def this_host(env: Mapping[str, str] = os.environ) -> str:
+    """This host's name on the bus: `AIRUT_HOST`, unless there is only one."""
+    return env.get("AIRUT_HOST") or DEFAULT_HOST
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ class ServiceSettings:
         installation = token(
             "AIRUT_INSTALLATION", required("AIRUT_INSTALLATION", "the id of the installation")
         )
-        host = token("AIRUT_HOST", env.get("AIRUT_HOST", DEFAULT_HOST))
+        host = token("AIRUT_HOST", this_host(env))
         log_format = one_of("AIRUT_LOG_FORMAT", "text", ("text", "json"))
         log_level = one_of("AIRUT_LOG_LEVEL", "info", ("debug", "info", "warning", "error"))
         seed = env.get("AIRUT_NKEY_SEED_FILE")

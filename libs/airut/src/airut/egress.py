@@ -11,7 +11,7 @@ from airut.asking import ask
 from airut_common.bus import Bus
 from airut_common.contracts.v1 import ListSessions, OpenedSession, SessionsListed
 from airut_common.contracts.v1.subjects import egress_service
-from airut_common.settings import DEFAULT_HOST
+from airut_common.settings import this_host
 
 _LIST_SECONDS: Final = 10.0
 
@@ -26,7 +26,7 @@ async def open_sessions(bus: Bus) -> list[OpenedSession]:
     more = True
     while more:
         question = ListSessions(after=found[-1].sandbox if found else None)
-        subject = egress_service(DEFAULT_HOST, "list")
+        subject = egress_service(this_host(), "list")
         page = await ask(
             bus, subject, question, SessionsListed, service="egress-proxy", seconds=_LIST_SECONDS
         )

@@ -13,8 +13,8 @@ from airut_common.contracts.v1 import (
     StopAnswered,
     StopTask,
 )
-from airut_common.contracts.v1.subjects import orchestrator_service
-from airut_common.settings import DEFAULT_HOST
+from airut_common.contracts.v1.subjects import ANY_HOST, orchestrator_service
+from airut_common.settings import this_host
 
 _NAME: Final = "orchestrator"
 BY: Final = "the operator"
@@ -32,7 +32,7 @@ async def stop_task(bus: Bus, task: str) -> bool:
         question = StopTask(task=task, by=BY)
     except ValidationError:
         raise UsageError(f"{task!r} is not the id of a task; the dashboard shows it") from None
-    subject = orchestrator_service(DEFAULT_HOST, "stop")
+    subject = orchestrator_service(ANY_HOST, "stop")
     return (await ask(bus, subject, question, StopAnswered, service=_NAME, seconds=_STOP_SECONDS)).stopped
 
 
@@ -42,6 +42,6 @@ async def collect_garbage(bus: Bus, *, dry_run: bool) -> GarbageCollected:
     Raises:
         UsageError: the orchestrator does not answer, or could not.
     """
-    subject = orchestrator_service(DEFAULT_HOST, "gc")
+    subject = orchestrator_service(this_host(), "gc")
     question = CollectGarbage(dry_run=dry_run)
     return await ask(bus, subject, question, GarbageCollected, service=_NAME, seconds=_COLLECT_SECONDS)

@@ -16,7 +16,7 @@ ADMIN = "admin"
 #: Variables of the operator's shell that a service may see; everything else stays outside.
 _PASSED_ON = (
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "NPM_CONFIG_REGISTRY", "npm_config_registry", "AIRUT_CACHE_DIR",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "NPM_CONFIG_REGISTRY", "npm_config_registry", "AIRUT_CACHE_DIR", "AIRUT_HOST",
     "PYTHONDONTWRITEBYTECODE",
 )  # fmt: skip
 
@@ -28,12 +28,14 @@ class ServiceKind:
     name: str
     module: str
     stop_seconds: float
+    reads: tuple[str, ...] = ()
+    """Variables of the operator's shell that only this one may see."""
 
 
 #: In stopping order: no new work, then the work, then its network, then the view of it all.
 SERVICES = (
     ServiceKind("gateway-email", "airut_gateway_email", 10),
-    ServiceKind("orchestrator", "airut_orchestrator", 30),
+    ServiceKind("orchestrator", "airut_orchestrator", 30, reads=("AIRUT_DATABASE_URL",)),
     ServiceKind("egress-proxy", "airut_egress_proxy", 10),
     ServiceKind("dashboard", "airut_dashboard", 5),
 )
@@ -57,6 +59,7 @@ def service_child(installation: Installation, kind: ServiceKind, nats_url: str) 
         "AIRUT_LOG_FORMAT": "text",
         "PYTHONUNBUFFERED": "1",
     }
+    environment |= {name: os.environ[name] for name in kind.reads if name in os.environ}
     argv = (sys.executable, "-P", "-m", kind.module)
     return ChildSpec(kind.name, argv, environment, stop_seconds=kind.stop_seconds, cwd=Path("/"))
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from airut.failures import Failure, read_failures
 from airut.services import wanted_services
 from airut_common.bus import Bus
-from airut_common.bus.topology import STATUS_BUCKET, STREAMS
+from airut_common.bus.topology import STATUS_BUCKET, STREAMS, status_key
+from airut_common.bus.watching import snapshot
 from airut_common.config.models import InstallationConfig
 
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """What a service said of itself when it became ready."""
+    """What a service said of itself when it became ready. Where there are several hosts, one for each."""
 
     name: str
     ready: bool
@@ -41,16 +42,19 @@ class InstallationStatus:
 async def read_status(bus: Bus, nats_url: str, config: InstallationConfig) -> InstallationStatus:
     """Ask the bus: each service keeps its own entry while it runs and removes it when it stops."""
     services = []
+    entries = await snapshot(bus, STATUS_BUCKET)
     for kind in wanted_services(config):
-        entry = await bus.kv_get(STATUS_BUCKET, kind.name)
-        said = json.loads(entry.value) if entry is not None and entry.value else None
-        # With the embedded bus every service runs on this host: one that was killed could not take its entry back.
-        if said is None or (config.nats_url is None and not _lives(said["pid"])):
-            services.append(ServiceStatus(kind.name, ready=False))
-        else:
-            services.append(
-                ServiceStatus(kind.name, ready=True, since=said["at"], addresses=said["addresses"])
-            )
+        hosts = sorted(key for key in entries if key.partition(".")[0] == kind.name)
+        for key in hosts or [status_key(kind.name)]:
+            said = json.loads(entries[key]) if entries.get(key) else None
+            name = kind.name if key == status_key(kind.name) else key
+            # With the embedded bus every service runs on this host: one that was killed could not take its entry back.
+            if said is None or (config.nats_url is None and not _lives(said["pid"])):
+                services.append(ServiceStatus(name, ready=False))
+            else:
+                services.append(
+                    ServiceStatus(name, ready=True, since=said["at"], addresses=said["addresses"])
+                )
     streams = {stream.name: await bus.stream_size(stream.name) for stream in STREAMS}
     failures = await read_failures(bus)
     return InstallationStatus(nats_url=nats_url, services=tuple(services), streams=streams, failures=failures)

@@ -6,17 +6,20 @@ from pathlib import Path
 
 import structlog
 
+from airut_common.bus import BusUnavailable
 from airut_common.bus.topology import ORCHESTRATOR_TASKS
 from airut_common.config.store import WatchedConfig, watch_config
-from airut_common.contracts.v1 import TaskRequest
+from airut_common.contracts.v1 import StopAnswered, StopTask, TaskRequest
+from airut_common.contracts.v1.subjects import orchestrator_service
 from airut_common.lifecycle import Service
 from airut_common.sealed import ServiceKey, WatchedSecrets, watch_secrets
 from airut_orchestrator.agents.claude_code import ClaudeCode
 from airut_orchestrator.claim import Claim
 from airut_orchestrator.control import Control
-from airut_orchestrator.database.connection import open_database
+from airut_orchestrator.database.connection import database_url, open_database
+from airut_orchestrator.database.hosts import TakenOver
 from airut_orchestrator.database.store import Store
-from airut_orchestrator.dispatcher import Dispatcher
+from airut_orchestrator.dispatcher import LOST_AFTER, Dispatcher
 from airut_orchestrator.events import TaskEvents
 from airut_orchestrator.instance import only_instance
 from airut_orchestrator.prepare import Preparer
@@ -30,7 +33,8 @@ from airut_sandbox.container import remove_leftovers
 from airut_sandbox.errors import PodmanUnusable
 from airut_sandbox.podman import Podman, probe_podman
 
-CLAIM_CONCURRENCY = 4
+CLAIM_CONCURRENCY = 16
+ASK_SECONDS = 5.0
 
 log = structlog.get_logger()
 
@@ -44,13 +48,31 @@ async def run(service: Service) -> None:
     async def report(text: str) -> None:
         await service.report("error", "config_invalid", text)
 
+    async def host_lost(lost: TakenOver) -> None:
+        text = (
+            f"the host {lost.host} has not been seen for {LOST_AFTER.seconds} s: {lost.tasks} tasks are tried again "
+            f"elsewhere, {lost.conversations} conversations begin anew with their next message, from what was pushed"
+        )
+        await service.report("error", "host_lost", text)
+
+    async def ask_host(host: str, task: str, by: str) -> bool:
+        subject = orchestrator_service(host, "stop")
+        try:
+            answer = await bus.request(
+                subject, StopTask(task=task, by=by), StopAnswered, timeout_seconds=ASK_SECONDS
+            )
+        except BusUnavailable as error:
+            log.warning("host_does_not_answer", host=host, reason=str(error))
+            return False
+        return isinstance(answer, StopAnswered) and answer.stopped
+
     config = await enter(watch_config(bus, on_problem=report))
     key = ServiceKey.load_or_create(settings.state_dir / "orchestrator.key")
     secrets = await enter(watch_secrets(bus, service.name, key))
-    engine = await enter(open_database(settings.state_dir / "orchestrator.db"))
+    database = await enter(open_database(database_url(os.environ, settings.state_dir)))
     podman = await _podman(service, config.server.sandbox.runtime)
 
-    store, events = Store(engine, settings.host), TaskEvents(bus)
+    store, events = Store(database, settings.host), TaskEvents(bus)
     sessions = EgressSessions(bus, settings.host)
     reserve = Reserve(settings.state_dir / "reserve")
     preparer = Preparer(
@@ -77,6 +99,8 @@ async def run(service: Service) -> None:
         max_concurrent=lambda: config.server.max_concurrent,
         replied=relay.wake,
         abandoned=sessions.close_later,
+        host_lost=host_lost,
+        ask_host=ask_host,
         disk_full=reserve.give_up,
     )
     await dispatcher.recover()

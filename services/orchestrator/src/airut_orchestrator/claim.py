@@ -1,10 +1,13 @@
 """A request from the bus becomes a row of the database; only then is it acknowledged."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from typing import Final
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from airut_common.bus import Retry
 from airut_common.contracts.v1 import TaskRequest
@@ -13,9 +16,16 @@ from airut_orchestrator.events import TaskEvents
 from airut_orchestrator.reserve import is_disk_full
 from airut_orchestrator.wishes import asks_to_stop
 
-AGAIN = timedelta(seconds=2)
+TOGETHER: Final = 64
+"""So many requests become one transaction at most."""
+RETRY_SECONDS: Final = 2.0
+_AWAY: Final = (OperationalError, InterfaceError, NoConnectionFree)
+"""Locked, full or gone: nothing is wrong with what was to be written."""
 
 log = structlog.get_logger()
+
+
+type _Waiting = tuple[TaskRequest, asyncio.Future[QueuedTask | None]]
 
 
 class Claim:
@@ -40,28 +50,76 @@ class Claim:
         self._has_room = has_room
         self._wish = wish
         self._disk_full = disk_full
+        self._waiting: list[_Waiting] = []
+        self._together = TOGETHER
+        self._committing = asyncio.Lock()
 
     async def __call__(self, request: TaskRequest) -> None:
-        """Commit the request; returning acknowledges it.
-
-        Raises:
-            Retry: the database is locked, full or gone; the request stays in the stream.
-        """
-        try:
-            task = await self._store.add(request)
-            if task is not None and asks_to_stop(request):
-                await self._wish(task)
-        except SQLAlchemyError as error:
-            log.warning("not_claimed", task=request.id, reason=str(error.__cause__ or error))
-            if is_disk_full(error):
-                self._disk_full()
-            raise Retry(f"database: {type(error).__name__}", AGAIN) from error
+        """Commit the request; returning acknowledges it. A database that is locked, full or gone is waited for, so that
+        what comes first stays first; meanwhile the request stays in the stream."""
+        task = await self._commit(request)
         if task is None:
             log.info("task_known", task=request.id)
             return
+        if asks_to_stop(request):
+            await self._stop(task)
         log.info("task_claimed", task=task.id, repo=request.repo, conversation=task.conversation)
         # Told before the dispatcher can say anything of it. A second delivery tells it again: the first process
         # may have died before anybody heard of the task.
         self._events.claimed(task, has_room=self._has_room())
         self._claimed()
         await self._events.flush()
+
+    async def _stop(self, wish: QueuedTask) -> None:
+        try:
+            await self._wish(wish)
+        except SQLAlchemyError as error:
+            raise Retry(f"database: {type(error).__name__}", timedelta(seconds=RETRY_SECONDS)) from error
+
+    async def _commit(self, request: TaskRequest) -> QueuedTask | None:
+        """Whoever's turn it is commits for all that wait: a transaction costs the same for one as for many."""
+        done: asyncio.Future[QueuedTask | None] = asyncio.get_running_loop().create_future()
+        mine = (request, done)
+        self._waiting.append(mine)
+        try:
+            async with self._committing:
+                while not done.done():
+                    await self._commit_some()
+        finally:
+            if mine in self._waiting:
+                self._waiting.remove(mine)
+        return done.result()
+
+    async def _commit_some(self) -> None:
+        some = self._waiting[: self._together]
+        try:
+            tasks = await self._store.add(*(request for request, _ in some))
+        except _AWAY as error:
+            log.warning("not_claimed", tasks=len(some), reason=str(error.__cause__ or error))
+            if is_disk_full(error):
+                self._disk_full()
+            await asyncio.sleep(RETRY_SECONDS)
+            return
+        except SQLAlchemyError as error:
+            self._refused(some, error)
+            return
+        for (_, done), task in zip(some, tasks, strict=True):
+            if not done.done():
+                done.set_result(task)
+        self._settled()
+
+    def _refused(self, some: Sequence[_Waiting], error: SQLAlchemyError) -> None:
+        """One of them cannot be written: alone it is found, and does not stand in the way of others."""
+        if len(some) > 1:
+            self._together = 1
+            return
+        ((request, done),) = some
+        log.error("not_claimed", task=request.id, reason=str(error.__cause__ or error))
+        if not done.done():
+            done.set_exception(Retry(f"database: {error}", timedelta(seconds=RETRY_SECONDS)))
+        self._settled()
+
+    def _settled(self) -> None:
+        self._waiting = [each for each in self._waiting if not each[1].done()]
+        if not self._waiting:
+            self._together = TOGETHER

@@ -2,13 +2,14 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from airut_common.contracts.v1 import Reply
+from airut_common.contracts.v1 import Reply, utc_now
+from airut_orchestrator.database.hosts import TakenOver
 from airut_orchestrator.database.store import LEASE, QueuedTask, Store
 from airut_orchestrator.events import TaskEvents
 from airut_orchestrator.replies import build_reply
@@ -27,6 +28,10 @@ FINISH_SECONDS = 15.0
 """At a stop: time to bring home what an agent has finished."""
 RENEW_SECONDS = LEASE.total_seconds() / 3
 RETRY_SECONDS = 1.0
+POLL_SECONDS = 1.0
+"""Where several hosts share a database: how often to look for what another one has taken in or handed back."""
+LOST_AFTER = 2 * LEASE
+"""A host that has not been seen for so long is gone; its leases have ended long before."""
 SLOWEST_RETRY_SECONDS = 30.0
 
 log = structlog.get_logger()
@@ -53,10 +58,14 @@ class Dispatcher:
         max_concurrent: Callable[[], int],
         replied: Callable[[], None],
         abandoned: Callable[[str], None],
+        host_lost: Callable[[TakenOver], Awaitable[None]],
+        ask_host: Callable[[str, str, str], Awaitable[bool]],
         disk_full: Callable[[], None],
     ) -> None:
         """`settings` gives a repository's configuration as it is now; `replied` is told that a reply waits to be
-        published; `abandoned` that a sandbox's network session may still be open; `disk_full` makes some room."""
+        published; `abandoned` that a sandbox's network session may still be open; `host_lost` what was taken over from
+        another host; `ask_host` asks another host (its name, the task, who asks) to stop a task; `disk_full` makes some
+        room."""
         self._store = store
         self._runner = runner
         self._events = events
@@ -64,11 +73,11 @@ class Dispatcher:
         self._max_concurrent = max_concurrent
         self._replied = replied
         self._abandoned = abandoned
+        self._host_lost = host_lost
+        self._ask_host = ask_host
         self._disk_full = disk_full
         self._wake = asyncio.Event()
         self._running: dict[str, Work] = {}
-        self._wishes: dict[str, int] = {}
-        """Messages that asked to stop their conversation, to the number of tasks that were."""
 
     def wake(self) -> None:
         """There may be something to start."""
@@ -80,6 +89,7 @@ class Dispatcher:
 
     async def recover(self) -> None:
         """At start, when no other orchestrator of this host lives: take up what the last one left."""
+        await self._store.be_seen()
         await self._store.release_all()
         await self._reap()
 
@@ -88,10 +98,31 @@ class Dispatcher:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             try:
-                await self._store.renew(list(self._running))
-                await self._reap()
+                await self.renew_leases()
             except SQLAlchemyError as error:
                 log.warning("leases_not_renewed", reason=str(error.__cause__ or error))
+
+    async def renew_leases(self) -> None:
+        """One round of `keep_leases`.
+
+        Raises:
+            SQLAlchemyError: the database did not answer.
+        """
+        await self._store.be_seen()
+        running = dict(self._running)
+        for task in running.keys() - await self._store.renew(list(running)):
+            self._let_go(task, running[task])
+        for lost in await self._store.take_over(utc_now() - LOST_AFTER):
+            log.warning("host_lost", host=lost.host, conversations=lost.conversations, tasks=lost.tasks)
+            await self._host_lost(lost)
+        await self._reap()
+
+    def _let_go(self, task: str, work: Work) -> None:
+        """This host was away for so long that another one has its task now."""
+        if work.agent_is_done or work.task is None:
+            return  # its result is about to be stored, or has just been
+        log.warning("task_lost_to_another_host", task=task)
+        work.task.cancel()
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Start tasks until `stopping`; then hand back to the queue what is not nearly done."""
@@ -113,12 +144,12 @@ class Dispatcher:
         """Start what may start now; the seconds after which to look again when the database did not answer."""
         while self.has_room():
             try:
-                task = await self._store.begin_next()
+                task = await self._store.begin_next(tuple(self._running))
             except SQLAlchemyError as error:
                 log.warning("queue_unreadable", reason=str(error.__cause__ or error))
                 return RETRY_SECONDS
             if task is None:
-                return None
+                return POLL_SECONDS if self._store.database.is_shared else None
             self._events.merged(task)
             work = self._running[task.id] = Work(task.conversation)
             work.task = asyncio.get_running_loop().create_task(
@@ -140,21 +171,31 @@ class Dispatcher:
     async def _result(self, task: QueuedTask, work: Work) -> Finished:
         if asks_to_stop(task.request):
             work.agent_ended()
-            return Finished(answer_to_wish(task, self._wishes.pop(task.id, 0)), None, None)
+            return Finished(answer_to_wish(task, task.stopped), None, None)
         finished = await self._runner.run(task, self._settings(task.request.repo), work)
         work.agent_ended()
         return finished
 
     async def stop_task(self, task: str, by: str) -> bool:
-        """Stop a task of this host, whether it runs or waits, or the one that it was merged into; False when there is
-        nothing to stop."""
+        """Stop a task, whether it runs, here or elsewhere, or waits, or the one that it was merged into; False when
+        there is nothing to stop.
+
+        Raises:
+            SQLAlchemyError: the database did not answer.
+        """
+        if task in self._running:
+            return self.stop_running(task, by)
+        task = await self._store.carrier(task)
+        if task in self._running:
+            return self.stop_running(task, by)
+        if await self._stop_waiting(await self._store.waiting(task=task), by):
+            return True
+        return await self._stop_elsewhere(await self._store.elsewhere(task=task), by) > 0
+
+    def stop_running(self, task: str, by: str) -> bool:
+        """Stop a task that runs on this host; False when it does not, or is nearly done."""
         work = self._running.get(task)
-        if work is None:
-            task = await self._store.carrier(task)
-            work = self._running.get(task)
-        if work is not None:
-            return work.stop(by)
-        return await self._stop_waiting(await self._store.waiting(task=task), by) > 0
+        return work is not None and work.stop(by)
 
     async def take_wish(self, wish: QueuedTask) -> None:
         """A message asked to stop its conversation: what runs ends, what waited before it is not begun."""
@@ -162,10 +203,19 @@ class Dispatcher:
         waiting = await self._store.waiting(conversation=wish.conversation)
         earlier = list(itertools.takewhile(lambda task: task.id != wish.id, waiting))
         stopped = await self._stop_waiting(earlier, by)
-        running = [work for work in self._running.values() if work.conversation == wish.conversation]
-        stopped += sum(work.stop(by) for work in running)
-        # A message may be delivered twice.
-        self._wishes[wish.id] = self._wishes.get(wish.id, 0) + stopped
+        stopped += await self._stop_elsewhere(await self._store.elsewhere(conversation=wish.conversation), by)
+        running = [
+            work
+            for work in self._running.values()
+            if work.conversation == wish.conversation and work.can_be_stopped
+        ]
+        # Before they end: the wish is the next task then, here or elsewhere, and its answer tells the number.
+        await self._store.note_stopped(wish.id, stopped + len(running))
+        for work in running:
+            work.stop(by)
+
+    async def _stop_elsewhere(self, found: Sequence[tuple[str, str]], by: str) -> int:
+        return sum([await self._ask_host(host, task, by) for task, host in found])
 
     async def _stop_waiting(self, tasks: list[QueuedTask], by: str) -> int:
         stopped = 0

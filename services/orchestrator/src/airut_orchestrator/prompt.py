@@ -72,15 +72,22 @@ def build_prompt(
     inbox: Sequence[InboxEntry],
     interrupted: bool,
     began_anew: bool,
+    workspace_lost: bool = False,
 ) -> bytes:
     """The whole prompt for one message, or several in order; UTF-8. `inbox` tells the files in /inbox; `interrupted`
-    says that this is another try; `began_anew` that the thread's earlier conversation is not known here any more."""
+    says that this is another try; `began_anew` that the thread's earlier conversation is not known here any more;
+    `workspace_lost` that the workspace is gone with the host that held it."""
     lines = [preamble.fill_in(requests)]
     if inbox:
         lines.append(f"- /inbox holds the attachments: {', '.join(entry.file for entry in inbox)}.")
     if interrupted:
         lines.append(
             "- You were interrupted while you worked on this message. Look at what is done already, then finish it."
+        )
+    if workspace_lost:
+        lines.append(
+            "- The machine that held your workspace is gone: /workspace is a fresh clone of the default branch. What "
+            "was pushed before is on its branch at the remote."
         )
     if began_anew:
         lines.append("- The earlier messages of this thread are not known here any more.")

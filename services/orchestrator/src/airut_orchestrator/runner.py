@@ -38,6 +38,10 @@ from airut_sandbox.steering import snapshot_steering
 SESSION_LOST: Final = (
     "The agent did not find its earlier session and began a new one: it knew only the workspace."
 )
+WORKSPACE_LOST: Final = (
+    "The machine that held this conversation's workspace is gone. The agent began anew on a fresh clone of the "
+    "default branch; what it had pushed is on its branch, what it had not is lost."
+)
 
 log = structlog.get_logger()
 
@@ -161,12 +165,14 @@ class Runner:
             policy, preamble = await asyncio.gather(prepare.policy(source), prepare.preamble(source))
             ahead = job.ahead = _Ahead(source, policy, preamble, folders, workspace, inbox, program, image)
             try:
-                return await self._try(job, ahead, task.sandbox or new_id(), task.agent_session)
+                result = await self._try(job, ahead, task.sandbox or new_id(), task.agent_session)
             except SessionLost:
                 log.warning("agent_session_lost", task=task.id, session=task.agent_session)
                 result = await self._try(job, ahead, new_id(), None)
                 result.notes.insert(0, SESSION_LOST)
-                return result
+            if task.lost_with is not None:
+                result.notes.insert(0, WORKSPACE_LOST)
+            return result
 
     async def _try(self, job: _Job, ahead: _Ahead, sandbox_id: str, resume: str | None) -> Result:
         """One run of the agent, from its network to its result."""
@@ -222,7 +228,8 @@ class Runner:
             preamble,
             inbox=inbox,
             interrupted=task.attempts > 1,
-            began_anew=task.began_anew or resume != task.agent_session,
+            began_anew=task.began_anew or resume != task.agent_session or task.lost_with is not None,
+            workspace_lost=task.lost_with is not None,
         )
 
     def _spec(

@@ -9,7 +9,7 @@ from typing import Protocol
 import structlog
 
 from airut_common.bus import Bus, BusUnavailable
-from airut_common.bus.topology import STATUS_BUCKET
+from airut_common.bus.topology import STATUS_BUCKET, status_key
 from airut_common.contracts.v1 import CloseSession, OpenSession, Refused, SessionClosed, SessionOpened
 from airut_common.contracts.v1.subjects import egress_service
 from airut_orchestrator.failures import TaskFailure
@@ -110,6 +110,7 @@ class EgressSessions:
         self._bus = bus
         self._open_subject = egress_service(host, "open")
         self._close_subject = egress_service(host, "close")
+        self._status_key = status_key(EGRESS_PROXY, host)
         self._sessions: dict[str, Session] = {}
         self._owed: set[str] = set()
         self._owes = asyncio.Event()
@@ -134,7 +135,7 @@ class EgressSessions:
         known: bytes | None = None
         giving: dict[str, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as group:
-            async for entry in self._bus.kv_watch(STATUS_BUCKET, EGRESS_PROXY):
+            async for entry in self._bus.kv_watch(STATUS_BUCKET, self._status_key):
                 if entry is None or not entry.value or entry.value == known:
                     continue
                 known = entry.value

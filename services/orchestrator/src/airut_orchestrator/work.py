@@ -18,9 +18,14 @@ class Work:
         """The agent is done."""
         self.agent_is_done = True
 
+    @property
+    def can_be_stopped(self) -> bool:
+        """Whether it is neither done nor stopped already."""
+        return not self.agent_is_done and self.stopped_by is None and self.task is not None
+
     def stop(self, by: str) -> bool:
         """Interrupt it for a person; False when it is done or stopped already."""
-        if self.agent_is_done or self.stopped_by is not None or self.task is None:
+        if self.task is None or not self.can_be_stopped:
             return False
         self.stopped_by = by
         self.task.cancel()

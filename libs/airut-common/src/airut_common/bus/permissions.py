@@ -42,7 +42,7 @@ def _service(
             *_follow(f"KV_{CONFIG_BUCKET}"),
             f"$KV.{CONFIG_BUCKET}.keys.{name}",
             *_follow(f"KV_{SEALED_BUCKET}", f"$KV.{SEALED_BUCKET}.{name}.>"),
-            f"$KV.{STATUS_BUCKET}.{name}",
+            f"$KV.{STATUS_BUCKET}.{name}.*",
             f"airut.v1.event.service.{name}",
             *publish,
         ),
@@ -95,8 +95,10 @@ PERMISSIONS: Final[Mapping[str, Permissions]] = {
             "airut.v1.reply.*.*",
             "airut.v1.event.task.>",
             "airut.v1.svc.egress.*.*",
+            # Whoever is asked to stop a task asks the host that works on it.
+            "airut.v1.svc.orchestrator.*.stop",
             # A restarted egress-proxy is noticed by its entry here.
-            *_follow(f"KV_{STATUS_BUCKET}", f"$KV.{STATUS_BUCKET}.egress-proxy"),
+            *_follow(f"KV_{STATUS_BUCKET}", f"$KV.{STATUS_BUCKET}.egress-proxy.*"),
             *_READ_BLOBS,
             *_WRITE_BLOBS,
         ),

@@ -24,6 +24,13 @@ CONFIG_BUCKET: Final = "airut_config"
 SEALED_BUCKET: Final = "airut_sealed"
 STATUS_BUCKET: Final = "airut_status"
 BLOB_BUCKET: Final = "airut_blobs"
+
+
+def status_key(service: str, host: str = "local") -> str:
+    """Where a service says in `airut_status` that it works; each host has services of its own."""
+    return f"{service}.{host}"
+
+
 BUCKETS: Final = (CONFIG_BUCKET, SEALED_BUCKET, STATUS_BUCKET)
 
 ACK_WAIT: Final = timedelta(seconds=30)

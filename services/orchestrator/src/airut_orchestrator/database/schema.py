@@ -1,11 +1,17 @@
 """Tables. The primary key of a task is the request's id: a second delivery changes nothing."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import DateTime, ForeignKey, Index, Integer, String, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
+
+from airut_common.contracts.v1 import TaskState
+
+#: Under way: leased by a host. A reply that waits for the bus holds its conversation up no longer.
+ACTIVE: Sequence[TaskState] = ("preparing", "running")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -38,7 +44,9 @@ class Conversation(Base):
     repo: Mapped[str] = mapped_column(String(40))
     agent_session: Mapped[str | None] = mapped_column(String(64))
     host: Mapped[str | None] = mapped_column(String(40))
-    """Where its workspace lies; None before its first task."""
+    """Where its workspace lies; None before its first task, and after that host was lost."""
+    lost_with: Mapped[str | None] = mapped_column(String(40))
+    """The host that was lost with the workspace, until a task has ended in a new one."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime())
     last_activity_at: Mapped[datetime] = mapped_column(UtcDateTime())
 
@@ -63,6 +71,8 @@ class Task(Base):
     reason: Mapped[str | None] = mapped_column(Text)
     merged_into: Mapped[str | None] = mapped_column(String(64))
     """The earlier task of the conversation that works on this message, too; the state is `merged` then."""
+    stopped: Mapped[int] = mapped_column(Integer, default=0)
+    """Of a message that asked to stop its conversation: how many tasks were."""
     sandbox: Mapped[str | None] = mapped_column(String(64))
     """Of the try that is under way, or was the last one."""
     leased_by: Mapped[str | None] = mapped_column(String(40))
@@ -70,6 +80,15 @@ class Task(Base):
     leased_until: Mapped[datetime | None] = mapped_column(UtcDateTime())
     claimed_at: Mapped[datetime] = mapped_column(UtcDateTime())
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
+
+
+class Host(Base):
+    """An orchestrator that works with this database."""
+
+    __tablename__ = "hosts"
+
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime())
 
 
 class OutgoingReply(Base):

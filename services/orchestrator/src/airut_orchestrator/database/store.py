@@ -1,18 +1,24 @@
-"""Every question and every change, each one transaction."""
+"""Every question and every change, each one transaction.
 
-from collections.abc import Collection, Sequence
+Who changes the tasks of a conversation holds its row (`_held`): orchestrators of several hosts may share a database.
+SQLite knows no row locks and needs none: there a transaction is alone from its beginning.
+"""
+
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import update_wrapper
+from typing import Any, Concatenate
 
-from sqlalchemy import delete, exists, func, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
+from sqlalchemy.orm import Session
 
 from airut_common.contracts.v1 import FINAL_STATES, Reply, TaskRequest, TaskState, new_id, utc_now
+from airut_orchestrator.database.connection import Database
+from airut_orchestrator.database.hosts import TakenOver, be_seen, take_over_from_lost
 from airut_orchestrator.database.merging import answer, merge_waiting, merged_into
-from airut_orchestrator.database.schema import Conversation, OutgoingReply, Task
+from airut_orchestrator.database.schema import ACTIVE, Conversation, OutgoingReply, Task
 
-#: Under way: leased by a host. A reply that waits for the bus holds its conversation up no longer.
-ACTIVE: Sequence[TaskState] = ("preparing", "running")
 LEASE = timedelta(seconds=60)
 
 
@@ -34,6 +40,10 @@ class QueuedTask:
     """When it has just come: 1 is next among those of its conversation that wait."""
     waits_for_turn: bool = False
     """When it has just come: its conversation is at work."""
+    stopped: int = 0
+    """When it asked to stop its conversation: how many tasks were."""
+    lost_with: str | None = None
+    """The host that held the conversation's workspace, and is gone."""
 
     @property
     def requests(self) -> tuple[TaskRequest, ...]:
@@ -64,261 +74,345 @@ class Outgoing:
     """The task that it answers: another one than the reply's id where an author's message was merged into it."""
 
 
-class Store:
-    """The memory of the orchestrator on one host."""
+def transaction[**P, T](
+    work: Callable[Concatenate["Store", Session, P], T], /
+) -> Callable[Concatenate["Store", P], Coroutine[Any, Any, T]]:
+    """A method that is a transaction of its own: awaited from outside, it runs in a thread with a session."""
 
-    def __init__(self, engine: AsyncEngine, host: str = "local") -> None:
-        self._sessions = async_sessionmaker(engine, expire_on_commit=False)
+    async def run(store: "Store", /, *arguments: P.args, **named: P.kwargs) -> T:
+        return await store.database.transact(lambda session: work(store, session, *arguments, **named))
+
+    update_wrapper(run, work)
+    return run
+
+
+class Store:
+    """The memory of the orchestrator on one host. Each method may raise what `Database.transact` does."""
+
+    def __init__(self, database: Database, host: str = "local") -> None:
+        self.database = database
         self._host = host
 
-    async def add(self, request: TaskRequest) -> QueuedTask | None:
-        """Commit a request as a queued task. A known id changes nothing; a conversation that is unknown, or of another
-        repository, is not joined: a new one begins.
+    @transaction
+    def add(self, session: Session, *requests: TaskRequest) -> list[QueuedTask | None]:
+        """Commit requests as queued tasks, in this order. A known id changes nothing; a conversation that is unknown,
+        or of another repository, is not joined: a new one begins.
 
-        Answers the task while it waits in the queue, None when it has left it already.
+        Answers for each the task while it waits in the queue, None when it has left it already.
         """
-        async with self._sessions.begin() as session:
-            task = await session.scalar(select(Task).where(Task.id == request.id))
-            if task is None:
-                conversation = await _conversation(session, request)
-                task = Task(
-                    id=request.id,
-                    conversation=conversation.id,
-                    repo=request.repo,
-                    state="queued",
-                    attempts=0,
-                    request=request.model_dump_json(),
-                    claimed_at=utc_now(),
-                )
-                session.add(task)
-                await session.flush()
-            else:
-                conversation = await session.get_one(Conversation, task.conversation)
-            if task.state != "queued":
-                return None
-            waiting = select(func.count()).where(
-                Task.conversation == conversation.id, Task.state == "queued", Task.position <= task.position
-            )
-            place = await session.scalar(waiting)
-            at_work = exists().where(Task.conversation == conversation.id, Task.state.in_(ACTIVE))
-            turn = bool(await session.scalar(select(at_work))) or (place or 1) > 1
-            return replace(_queued(task, conversation), place=place, waits_for_turn=turn)
+        for conversation in sorted({request.conversation for request in requests if request.conversation}):
+            _find(session, conversation)  # in one order everywhere, so that no two wait for each other
+        return [_add(session, request) for request in requests]
 
-    async def begin_next(self) -> QueuedTask | None:
+    @transaction
+    def begin_next(self, session: Session, but: Collection[str] = ()) -> QueuedTask | None:
         """Lease the oldest queued task whose conversation has nothing under way and lies on no other host, and merge
         into it what waits in the conversation behind it, as far as `how_many_together` allows. A task that is tried
-        again keeps those it has and gets no others: they are not to fall with it."""
-        async with self._sessions.begin() as session:
-            busy = select(Task.conversation).where(Task.state.in_(ACTIVE))
-            found = await session.execute(
-                select(Task, Conversation)
-                .join(Conversation, Conversation.id == Task.conversation)
-                .where(Task.state == "queued", Task.conversation.not_in(busy))
-                .where(or_(Conversation.host.is_(None), Conversation.host == self._host))
-                .order_by(Task.position)
-                .limit(1)
-            )
-            row = found.one_or_none()
-            if row is None:
-                return None
+        again keeps those it has and gets no others: they are not to fall with it. `but` names tasks to pass over."""
+        busy = select(Task.conversation).where(Task.state.in_(ACTIVE))
+        waiting = (
+            select(Task, Conversation)
+            .join(Conversation, Conversation.id == Task.conversation)
+            .where(Task.state == "queued", Task.conversation.not_in(busy), Task.id.not_in(but))
+            .where(self._may_have)
+            .order_by(Task.position)
+            .limit(1)
+            .with_for_update(skip_locked=True, key_share=True)
+            .execution_options(populate_existing=True)
+        )
+        while (row := session.execute(waiting).one_or_none()) is not None:
             task, conversation = row
-            merged = await merged_into(session, task)
-            conversation.host = self._host
-            task.state, task.sandbox = "preparing", new_id()
-            if not task.attempts:
-                merged += await merge_waiting(session, task, merged)
-            task.attempts += 1
-            task.leased_by, task.leased_until = self._host, utc_now() + LEASE
-            return _queued(task, conversation, merged)
+            # What was looked at is older than the lock: another host may have begun one of the conversation meanwhile.
+            if not session.scalar(select(_is_at_work(conversation))):
+                return self._begin(session, task, conversation)
+        return None
 
-    async def renew(self, tasks: Collection[str]) -> None:
-        """Keep the leases of tasks that are being worked on."""
-        async with self._sessions.begin() as session:
-            await session.execute(
-                update(Task)
-                .where(Task.id.in_(tasks), Task.state.in_(ACTIVE), Task.leased_by == self._host)
-                .values(leased_until=utc_now() + LEASE)
-            )
+    def _begin(self, session: Session, task: Task, conversation: Conversation) -> QueuedTask:
+        merged = merged_into(session, task)
+        if conversation.lost_with == self._host:
+            conversation.lost_with = None  # nobody has worked on it in the meantime
+        elif conversation.lost_with is not None and conversation.host is None:
+            conversation.agent_session = None
+        conversation.host = self._host
+        task.state, task.sandbox = "preparing", new_id()
+        if not task.attempts:
+            merged += merge_waiting(session, task, merged)
+        task.attempts += 1
+        task.leased_by, task.leased_until = self._host, utc_now() + LEASE
+        return _queued(task, conversation, merged)
 
-    async def release_all(self) -> None:
+    @property
+    def _may_have(self) -> ColumnElement[bool]:
+        return or_(Conversation.host.is_(None), Conversation.host == self._host)
+
+    @property
+    def _leased(self) -> ColumnElement[bool]:
+        return or_(Task.leased_by == self._host, Task.leased_by.is_(None))
+
+    @transaction
+    def be_seen(self, session: Session) -> None:
+        """Tell other hosts that this one lives."""
+        be_seen(session, self._host)
+
+    @transaction
+    def take_over(self, session: Session, moment: datetime) -> list[TakenOver]:
+        """Take what belongs to hosts that nobody has seen since that moment; `abandoned` then has their tasks."""
+        return take_over_from_lost(session, self._host, moment)
+
+    @transaction
+    def renew(self, session: Session, tasks: Collection[str]) -> set[str]:
+        """Keep the leases of tasks that are being worked on; those that are still this host's. Another one has taken
+        over what is missing."""
+        ours = (Task.id.in_(tasks), Task.state.in_(ACTIVE), Task.leased_by == self._host)
+        session.execute(update(Task).where(*ours).values(leased_until=utc_now() + LEASE))
+        return set(session.scalars(select(Task.id).where(*ours)))
+
+    @transaction
+    def release_all(self, session: Session) -> None:
         """End every lease of this host. At start, when it is certain that no other process of it lives."""
-        async with self._sessions.begin() as session:
-            mine = or_(Task.leased_by == self._host, Task.leased_by.is_(None))
-            await session.execute(
-                update(Task).where(Task.state.in_(ACTIVE), mine).values(leased_until=utc_now())
-            )
+        session.execute(
+            update(Task).where(Task.state.in_(ACTIVE), self._leased).values(leased_until=utc_now())
+        )
 
-    async def abandoned(self) -> list[QueuedTask]:
+    @transaction
+    def abandoned(self, session: Session) -> list[QueuedTask]:
         """Tasks of this host that are under way by their state, but whose lease has ended: nobody works on them."""
-        async with self._sessions() as session:
-            mine = or_(Task.leased_by == self._host, Task.leased_by.is_(None))
-            rows = await session.execute(
-                select(Task, Conversation)
-                .join(Conversation, Conversation.id == Task.conversation)
-                .where(Task.state.in_(ACTIVE), mine, Task.leased_until <= utc_now())
-                .order_by(Task.position)
-            )
-            return [
-                _queued(task, conversation, await merged_into(session, task)) for task, conversation in rows
-            ]
+        rows = session.execute(
+            select(Task, Conversation)
+            .join(Conversation, Conversation.id == Task.conversation)
+            .where(Task.state.in_(ACTIVE), self._leased, Task.leased_until <= utc_now())
+            .order_by(Task.position)
+        )
+        return [_queued(task, conversation, merged_into(session, task)) for task, conversation in rows]
 
-    async def enter_running(self, task: str, sandbox: str) -> None:
+    @transaction
+    def enter_running(self, session: Session, task: str, sandbox: str) -> None:
         """The agent's process is about to start in this sandbox."""
-        await self._update(task, state="running", sandbox=sandbox)
+        self._update(session, task, state="running", sandbox=sandbox)
 
-    async def requeue(self, task: str) -> None:
+    @transaction
+    def requeue(self, session: Session, task: str) -> None:
         """Try an abandoned task again; the attempt counts."""
-        await self._update(task, state="queued", leased_by=None, leased_until=None)
+        self._update(session, task, state="queued", leased_by=None, leased_until=None)
 
-    async def put_back(self, task: str) -> None:
+    @transaction
+    def put_back(self, session: Session, task: str) -> None:
         """The orchestrator stops: the task waits for the next start, and this attempt does not count."""
-        async with self._sessions.begin() as session:
-            found = await session.scalar(select(Task).where(Task.id == task))
-            if found is not None and found.state in ACTIVE:
-                found.state, found.leased_by, found.leased_until = "queued", None, None
-                found.attempts -= 1
+        found = _held(session, task)
+        if found is not None and found.state in ACTIVE and found.leased_by == self._host:
+            found.state, found.leased_by, found.leased_until = "queued", None, None
+            found.attempts -= 1
 
-    async def remember_session(self, conversation: str, agent_session: str) -> None:
+    @transaction
+    def remember_session(self, session: Session, conversation: str, agent_session: str) -> None:
         """The agent's own session, so that the next message resumes it."""
-        async with self._sessions.begin() as session:
-            await session.execute(
-                update(Conversation)
-                .where(Conversation.id == conversation)
-                .values(agent_session=agent_session)
-            )
+        session.execute(
+            update(Conversation).where(Conversation.id == conversation).values(agent_session=agent_session)
+        )
 
-    async def finish(self, reply: Reply, reason: str | None, agent_session: str | None = None) -> None:
-        """Result and reply in one transaction. A task that has its reply already keeps it. `agent_session` None
-        keeps the one that is known."""
-        async with self._sessions.begin() as session:
-            task = await session.scalar(select(Task).where(Task.id == reply.id))
-            if task is None or task.state in FINAL_STATES or task.state == "replying":
-                return
-            task.state, task.reason = "replying", reason
-            task.leased_by, task.leased_until = None, None
-            await answer(session, task, reply)
-            conversation = await session.get_one(Conversation, task.conversation)
-            conversation.last_activity_at = utc_now()
-            conversation.agent_session = agent_session or conversation.agent_session
+    @transaction
+    def finish(
+        self, session: Session, reply: Reply, reason: str | None, agent_session: str | None = None
+    ) -> None:
+        """Result and reply in one transaction. A task that has its reply already keeps it, and so does one that
+        another host has taken over. `agent_session` None keeps the one that is known."""
+        task = _held(session, reply.id)
+        if task is None or task.state not in ACTIVE or task.leased_by not in {None, self._host}:
+            return
+        task.state, task.reason = "replying", _storable(reason)
+        task.leased_by, task.leased_until = None, None
+        answer(session, task, reply)
+        conversation = session.get_one(Conversation, task.conversation)
+        conversation.last_activity_at = utc_now()
+        conversation.agent_session = agent_session or conversation.agent_session
+        conversation.lost_with = None
 
-    async def waiting(self, *, task: str | None = None, conversation: str | None = None) -> list[QueuedTask]:
+    @transaction
+    def waiting(
+        self, session: Session, *, task: str | None = None, conversation: str | None = None
+    ) -> list[QueuedTask]:
         """Tasks in the queue: the one of this id, or those of a conversation, oldest first."""
         chosen = Task.id == task if task is not None else Task.conversation == conversation
-        async with self._sessions() as session:
-            rows = await session.execute(
-                select(Task, Conversation)
-                .join(Conversation, Conversation.id == Task.conversation)
-                .where(Task.state == "queued", chosen)
-                .order_by(Task.position)
+        rows = session.execute(
+            select(Task, Conversation)
+            .join(Conversation, Conversation.id == Task.conversation)
+            .where(Task.state == "queued", chosen)
+            .order_by(Task.position)
+        )
+        return [_queued(task, conversation, merged_into(session, task)) for task, conversation in rows]
+
+    @transaction
+    def elsewhere(
+        self, session: Session, *, task: str | None = None, conversation: str | None = None
+    ) -> list[tuple[str, str]]:
+        """What another host works on, the task of this id or one of this conversation, and that host's name."""
+        chosen = Task.id == task if task is not None else Task.conversation == conversation
+        rows = session.execute(
+            select(Task.id, Task.leased_by).where(
+                Task.state.in_(ACTIVE), chosen, Task.leased_by.is_not(None), Task.leased_by != self._host
             )
-            return [
-                _queued(task, conversation, await merged_into(session, task)) for task, conversation in rows
-            ]
+        )
+        return [(found, host) for found, host in rows if host is not None]
 
-    async def carrier(self, task: str) -> str:
+    @transaction
+    def note_stopped(self, session: Session, wish: str, count: int) -> None:
+        """Count what a message that asked to stop its conversation has stopped, for its answer."""
+        session.execute(update(Task).where(Task.id == wish).values(stopped=Task.stopped + count))
+
+    @transaction
+    def carrier(self, session: Session, task: str) -> str:
         """The task that works on a message: the one that it was merged into, or its own."""
-        async with self._sessions() as session:
-            return await session.scalar(select(Task.merged_into).where(Task.id == task)) or task
+        return session.scalar(select(Task.merged_into).where(Task.id == task)) or task
 
-    async def finish_waiting(self, reply: Reply, reason: str) -> bool:
+    @transaction
+    def finish_waiting(self, session: Session, reply: Reply, reason: str) -> bool:
         """Answer a task that still waits in the queue, in one transaction; False when it has left it."""
-        async with self._sessions.begin() as session:
-            task = await session.scalar(select(Task).where(Task.id == reply.id))
-            if task is None or task.state != "queued":
-                return False
-            task.state, task.reason = "replying", reason
-            await answer(session, task, reply)
-            return True
+        task = _held(session, reply.id)
+        if task is None or task.state != "queued":
+            return False
+        task.state, task.reason = "replying", _storable(reason)
+        answer(session, task, reply)
+        return True
 
-    async def unused_since(self, moment: datetime) -> list[str]:
+    @transaction
+    def unused_since(self, session: Session, moment: datetime) -> list[str]:
         """Conversations of this host without a message or a task since then, longest unused first."""
         busy = select(Task.conversation).where(Task.state.not_in(FINAL_STATES))
-        mine = or_(Conversation.host == self._host, Conversation.host.is_(None))
-        async with self._sessions() as session:
-            found = await session.scalars(
-                select(Conversation.id)
-                .where(Conversation.last_activity_at < moment, mine, Conversation.id.not_in(busy))
-                .order_by(Conversation.last_activity_at)
-            )
-            return list(found)
+        found = session.scalars(
+            select(Conversation.id)
+            .where(Conversation.last_activity_at < moment, self._may_have, Conversation.id.not_in(busy))
+            .order_by(Conversation.last_activity_at)
+        )
+        return list(found)
 
-    async def forget(self, conversation: str, moment: datetime) -> bool:
+    @transaction
+    def forget(self, session: Session, conversation: str, moment: datetime) -> bool:
         """Remove a conversation with its tasks and replies, unless it has been used since that moment."""
-        async with self._sessions.begin() as session:
-            tasks = select(Task.id).where(Task.conversation == conversation)
-            unsent = select(OutgoingReply.task).where(OutgoingReply.published_at.is_(None))
-            busy = tasks.where(or_(Task.state.not_in(FINAL_STATES), Task.id.in_(unsent)))
-            found = await session.scalar(
-                select(Conversation).where(
-                    Conversation.id == conversation, Conversation.last_activity_at < moment, ~busy.exists()
-                )
-            )
-            if found is None:
-                return False
-            await session.execute(delete(OutgoingReply).where(OutgoingReply.task.in_(tasks)))
-            await session.execute(delete(Task).where(Task.conversation == conversation))
-            await session.delete(found)
-            return True
+        tasks = select(Task.id).where(Task.conversation == conversation)
+        unsent = select(OutgoingReply.task).where(OutgoingReply.published_at.is_(None))
+        busy = tasks.where(or_(Task.state.not_in(FINAL_STATES), Task.id.in_(unsent)))
+        found = session.scalar(
+            select(Conversation)
+            .where(Conversation.id == conversation, Conversation.last_activity_at < moment, ~busy.exists())
+            .with_for_update()
+        )
+        if found is None:
+            return False
+        session.execute(delete(OutgoingReply).where(OutgoingReply.task.in_(tasks)))
+        session.execute(delete(Task).where(Task.conversation == conversation))
+        session.delete(found)
+        return True
 
-    async def conversations(self) -> set[str]:
+    @transaction
+    def conversations(self, session: Session) -> set[str]:
         """Every conversation that is known."""
-        async with self._sessions() as session:
-            return set(await session.scalars(select(Conversation.id)))
+        return set(session.scalars(select(Conversation.id)))
 
-    async def unpublished(self) -> list[Outgoing]:
-        """Replies that the bus has not acknowledged yet, in the order of their tasks."""
-        async with self._sessions() as session:
-            rows = await session.execute(
-                select(OutgoingReply.reply, Task)
-                .join(Task, Task.id == OutgoingReply.task)
-                .where(OutgoingReply.published_at.is_(None))
-                .order_by(Task.position)
+    @transaction
+    def unpublished(self, session: Session) -> list[Outgoing]:
+        """Replies of this host's conversations, and of those that lie nowhere, that the bus has not acknowledged yet,
+        in the order of their tasks."""
+        rows = session.execute(
+            select(OutgoingReply.reply, Task)
+            .join(Task, Task.id == OutgoingReply.task)
+            .join(Conversation, Conversation.id == Task.conversation)
+            .where(OutgoingReply.published_at.is_(None), self._may_have)
+            .order_by(Task.position)
+        )
+        return [
+            Outgoing(
+                Reply.model_validate_json(reply),
+                task.reason,
+                merged_into(session, task),
+                task.merged_into or task.id,
             )
-            return [
-                Outgoing(
-                    Reply.model_validate_json(reply),
-                    task.reason,
-                    await merged_into(session, task),
-                    task.merged_into or task.id,
-                )
-                for reply, task in rows
-            ]
+            for reply, task in rows
+        ]
 
-    async def published(self, task: str, state: TaskState) -> None:
+    @transaction
+    def published(self, session: Session, task: str, state: TaskState) -> None:
         """The bus has the reply: the task has reached its final state, if it had none yet."""
         now = utc_now()
-        async with self._sessions.begin() as session:
-            await session.execute(
-                update(OutgoingReply).where(OutgoingReply.task == task).values(published_at=now)
-            )
-            await session.execute(
-                update(Task)
-                .where(Task.id == task, Task.state == "replying")
-                .values(state=state, finished_at=now)
-            )
+        session.execute(update(OutgoingReply).where(OutgoingReply.task == task).values(published_at=now))
+        session.execute(
+            update(Task).where(Task.id == task, Task.state == "replying").values(state=state, finished_at=now)
+        )
 
-    async def state(self, task: str) -> str | None:
+    @transaction
+    def state(self, session: Session, task: str) -> str | None:
         """A task's state; None when it is unknown."""
-        async with self._sessions() as session:
-            return await session.scalar(select(Task.state).where(Task.id == task))
+        return session.scalar(select(Task.state).where(Task.id == task))
 
-    async def _update(self, task: str, **values: object) -> None:
-        async with self._sessions.begin() as session:
-            await session.execute(
-                update(Task).where(Task.id == task, Task.state.in_(ACTIVE)).values(**values)
-            )
+    def _update(self, session: Session, task: str, **values: object) -> None:
+        session.execute(
+            update(Task).where(Task.id == task, Task.state.in_(ACTIVE), self._leased).values(**values)
+        )
 
 
-async def _conversation(session: AsyncSession, request: TaskRequest) -> Conversation:
+def _add(session: Session, request: TaskRequest) -> QueuedTask | None:
+    task = session.scalar(select(Task).where(Task.id == request.id))
+    if task is None:
+        conversation = _conversation(session, request)
+        task = Task(
+            id=request.id,
+            conversation=conversation.id,
+            repo=request.repo,
+            state="queued",
+            attempts=0,
+            request=request.model_dump_json(),
+            claimed_at=utc_now(),
+        )
+        session.add(task)
+        session.flush()
+    else:
+        task = _held(session, request.id)
+        if task is None:
+            return None  # it was done long ago, and is forgotten by now
+        conversation = session.get_one(Conversation, task.conversation)
+    if task.state != "queued":
+        return None
+    waiting = select(func.count()).where(
+        Task.conversation == conversation.id, Task.state == "queued", Task.position <= task.position
+    )
+    place = session.scalar(waiting)
+    turn = bool(session.scalar(select(_is_at_work(conversation)))) or (place or 1) > 1
+    return replace(_queued(task, conversation), place=place, waits_for_turn=turn)
+
+
+def _conversation(session: Session, request: TaskRequest) -> Conversation:
     now = utc_now()
-    found = await session.get(Conversation, request.conversation) if request.conversation else None
+    found = _find(session, request.conversation) if request.conversation else None
     if found is not None and found.repo == request.repo:
         found.last_activity_at = now
         return found
     fresh = Conversation(id=new_id(), repo=request.repo, created_at=now, last_activity_at=now)
     session.add(fresh)
-    await session.flush()
+    session.flush()
     return fresh
+
+
+def _find(session: Session, conversation: str) -> Conversation | None:
+    """A conversation's row, held until the end of the transaction."""
+    return session.get(
+        Conversation, conversation, with_for_update={"key_share": True}, populate_existing=True
+    )
+
+
+def _held(session: Session, task: str) -> Task | None:
+    """A task as it is while its conversation is held; None when it is unknown."""
+    found = session.scalar(select(Task).where(Task.id == task))
+    if found is None or _find(session, found.conversation) is None:
+        return None
+    return session.scalar(select(Task).where(Task.id == task).execution_options(populate_existing=True))
+
+
+def _is_at_work(conversation: Conversation) -> ColumnElement[bool]:
+    return exists().where(Task.conversation == conversation.id, Task.state.in_(ACTIVE))
+
+
+def _storable(text: str | None) -> str | None:
+    """PostgreSQL's text holds every character but one."""
+    return None if text is None else text.replace("\0", "\ufffd")
 
 
 def _queued(task: Task, conversation: Conversation, merged: tuple[TaskRequest, ...] = ()) -> QueuedTask:
@@ -330,4 +424,6 @@ def _queued(task: Task, conversation: Conversation, merged: tuple[TaskRequest, .
         attempts=task.attempts,
         sandbox=task.sandbox,
         claimed_at=task.claimed_at,
+        stopped=task.stopped,
+        lost_with=conversation.lost_with,
     )

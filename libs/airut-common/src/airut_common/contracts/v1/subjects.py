@@ -35,8 +35,12 @@ def egress_service(host: str, endpoint: str) -> str:
     return f"{PREFIX}.svc.egress.{host}.{endpoint}"
 
 
+ANY_HOST = "_any"
+"""Stands for the host where it does not matter which one answers; no host can be called this."""
+
+
 def orchestrator_service(host: str, endpoint: str) -> str:
-    """Request/reply with the orchestrator of one host: `stop`, `gc`."""
+    """Request/reply with the orchestrator of one host: `stop` (of `ANY_HOST`, too), `gc`."""
     return f"{PREFIX}.svc.orchestrator.{host}.{endpoint}"
 
 
