@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo test check unit integration bench fuzz clean
+.PHONY: help setup demo test check unit integration chaos bench fuzz clean
 
 help: ## print this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -26,7 +26,7 @@ check: setup ## lint, types and unit tests (under 90 seconds)
 	@$(MAKE) --no-print-directory unit
 
 unit: ## unit tests beside each package
-	@$(PYTEST) -q -n 3 --dist worksteal -m "not integration" libs services demo fuzz
+	@$(PYTEST) -q -n 3 --dist worksteal -m "not integration" libs services demo fuzz chaos
 
 integration: ## tests on real NATS, Podman, Claude Code and Chromium
 	@$(PYTEST) -q -n 2 --dist loadfile -m integration libs services demo tests
@@ -34,6 +34,10 @@ integration: ## tests on real NATS, Podman, Claude Code and Chromium
 bench: ## measure, each number beside a baseline from the same run (PARTS="egress policy" for some)
 	@scripts/setup.sh bench
 	@$(BIN)/python -m bench $(PARTS)
+
+SEEDS ?= 1 2 3
+chaos: setup ## 200 tasks for each of three seeds while services, bus, containers, disk and clocks fail (SEEDS="4 5")
+	@$(BIN)/python -m chaos $(SEEDS)
 
 FUZZ_SECONDS ?= 60
 fuzz: setup ## fuzz the pure decisions, a minute each (FUZZ_SECONDS=600 for ten); what is found fails

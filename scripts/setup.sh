@@ -33,6 +33,10 @@ done
 if [ "${1:-test}" != run ] && ! have initdb && ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then
     missing+=(postgresql)
 fi
+# A library and no program: clocks that tell the wrong time, for the chaos suite.
+if [ "${1:-test}" != run ] && ! compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null; then
+    missing+=(libfaketime)
+fi
 # A compiler without its C library headers cannot build the probes that the sandbox tests run.
 if [ "${1:-test}" != run ] && [ ! -e /usr/include/stdio.h ]; then missing+=(libc6-dev); fi
 

@@ -141,15 +141,7 @@ class Site:
 
     def processes(self) -> dict[str, int]:
         """The installation's processes: name to process id."""
-        up = self.installation.process
-        assert up is not None
-        children = Path(f"/proc/{up.pid}/task/{up.pid}/children").read_text().split()
-        found = {}
-        for pid in children:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            name = next((part.decode() for part in command if part.startswith(b"airut_")), None)
-            found[name.removeprefix("airut_").replace("_", "-") if name else "nats-server"] = int(pid)
-        return found
+        return self.installation.processes()
 
 
 def message_id(mail: bytes) -> str:

@@ -73,6 +73,8 @@ class DemoInstallation:
         self.log_file = folder / "up.log"
         self.process: asyncio.subprocess.Process | None = None
         self.addresses: dict[str, str] = {}
+        self.environment: dict[str, str] = {}
+        """Variables that `airut` gets besides our own."""
 
     def write(self, config: Mapping[str, Any]) -> None:
         """Write airut.yaml; JSON is YAML."""
@@ -113,7 +115,7 @@ class DemoInstallation:
         with self.log_file.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *_dies_with_us(_airut("up", self.config_file)),
-                env=_environment(),
+                env=self._environment(),
                 stdout=log,
                 stderr=log,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -145,7 +147,7 @@ class DemoInstallation:
             [*_airut("status", self.config_file), "--json"],
             timeout_seconds=60,
             check=False,
-            env=_environment(),
+            env=self._environment(),
         )
         if not done.stdout.strip():
             return None
@@ -155,7 +157,7 @@ class DemoInstallation:
     async def set_secret(self, name: str, value: str) -> None:
         """`airut secret set`, the value on standard input."""
         command = [*_airut("secret", self.config_file, "set", name), "--repo", REPOSITORY]
-        await run(command, timeout_seconds=60, stdin=value.encode(), env=_environment())
+        await run(command, timeout_seconds=60, stdin=value.encode(), env=self._environment())
 
     async def _until_ready(self) -> None:
         try:
@@ -175,6 +177,25 @@ class DemoInstallation:
             text = f"airut up was not ready within {READY_SECONDS:g} s:\n{self.log_tail()}"
             raise InstallationFailed(text) from None
 
+    def processes(self) -> dict[str, int]:
+        """The processes that `airut up` keeps: service, or `nats-server`, to process id."""
+        if self.process is None:
+            return {}
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        found = {}
+        for pid in children:
+            try:
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it died while we looked
+            name = next((part.decode() for part in command if part.startswith(b"airut_")), None)
+            found[name.removeprefix("airut_").replace("_", "-") if name else "nats-server"] = int(pid)
+        return found
+
+    def _environment(self) -> dict[str, str]:
+        """Ours without the model's real key: it goes in by `airut secret set`, as everybody's does."""
+        return {name: value for name, value in os.environ.items() if name != API_KEY} | self.environment
+
     def log_tail(self) -> str:
         """The end of its log."""
         return self.log_file.read_text(errors="replace")[-4000:]
@@ -182,11 +203,6 @@ class DemoInstallation:
 
 def _airut(command: str, config: Path, *more: str) -> list[str]:
     return [sys.executable, "-P", "-m", "airut", command, *more, "-c", str(config)]
-
-
-def _environment() -> dict[str, str]:
-    """Ours without the model's real key: it goes in by `airut secret set`, as everybody's does."""
-    return {name: value for name, value in os.environ.items() if name != API_KEY}
 
 
 def _dies_with_us(argv: Sequence[str]) -> list[str]:

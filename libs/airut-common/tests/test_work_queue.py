@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,6 +11,7 @@ import pytest
 from airut_common.bus import Bus, BusUnavailable, Reject, Retry, open_bus
 from airut_common.bus import deliver as deliver_module
 from airut_common.bus.deliver import Delivery, WorkQueue
+from airut_common.bus.pull import pull
 from airut_common.bus.server import NatsServer
 from airut_common.bus.topology import ORCHESTRATOR_TASKS
 from airut_common.contracts.v1 import DeadLetter, TaskRequest, subjects
@@ -46,12 +48,19 @@ class Consuming:
     """A consumer that runs beside the test."""
 
     def __init__(
-        self, bus: Bus, handler: Handler, *, concurrency: int = 1, consumer=ORCHESTRATOR_TASKS
+        self,
+        bus: Bus,
+        handler: Handler,
+        *,
+        concurrency: int = 1,
+        consumer=ORCHESTRATOR_TASKS,
+        in_order: bool = False,
     ) -> None:
-        self.bus, self.handler, self.concurrency, self.consumer = bus, handler, concurrency, consumer
+        self.bus, self.handler, self.consumer = bus, handler, consumer
+        self.how = {"concurrency": concurrency, "in_order": in_order}
 
     async def __aenter__(self) -> None:
-        work = self.bus.consume(self.consumer, TaskRequest, self.handler, concurrency=self.concurrency)
+        work = self.bus.consume(self.consumer, TaskRequest, self.handler, **self.how)
         self.task = asyncio.create_task(work)
 
     async def __aexit__(self, *error: object) -> None:
@@ -235,3 +244,77 @@ async def test_the_server_s_own_word_on_a_refused_message_is_kept(bus: Bus) -> N
     await send(bus, task_request())
     async with Consuming(bus, refuse):
         await until(advised)
+
+
+async def given_to_somebody_who_died(bus: Bus, count: int) -> None:
+    """So many messages are delivered, and nothing more is heard of who took them."""
+    async with aclosing(
+        pull(bus.client, ORCHESTRATOR_TASKS.stream, ORCHESTRATOR_TASKS.name, batch=count)
+    ) as taken:
+        for _ in range(count):
+            await anext(taken)
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+async def test_what_a_dead_reader_was_given_comes_before_what_is_behind_it(bus: Bus, in_order: bool) -> None:
+    """The server gives it away again after `ack_wait` only, and what is behind it at once."""
+    requests = [task_request() for _ in range(5)]
+    handled: list[str] = []
+
+    async def handler(request: TaskRequest) -> None:
+        handled.append(request.id)
+
+    await send(bus, *requests[:3])
+    await given_to_somebody_who_died(bus, 3)
+    await send(bus, *requests[3:])
+
+    async def last_was_handled() -> bool:
+        return requests[-1].id in handled
+
+    async with Consuming(bus, handler, in_order=in_order):
+        await until(last_was_handled)
+    assert handled == [request.id for request in (requests if in_order else requests[3:])]
+    assert await bus.stream_size("AIRUT_TASKS") == 3, "their own deliveries will settle them"
+
+
+async def test_an_earlier_message_that_cannot_be_read_or_is_refused_holds_nobody_up(bus: Bus) -> None:
+    refused, last = task_request(), task_request()
+    handled: list[str] = []
+
+    async def handler(request: TaskRequest) -> None:
+        handled.append(request.id)
+        if request.id == refused.id:
+            raise Reject("never")
+
+    await bus.client.publish(subjects.task_requested("demo"), b"no request at all")
+    await send(bus, refused)
+    await given_to_somebody_who_died(bus, 2)
+    await send(bus, last)
+
+    async def last_was_handled() -> bool:
+        return last.id in handled
+
+    async with Consuming(bus, handler, in_order=True):
+        await until(last_was_handled)
+    assert handled == [refused.id, last.id]
+
+
+async def test_order_is_kept_through_the_bus_being_away(bus: Bus, nats_server: NatsServer) -> None:
+    requests = [task_request() for _ in range(3)]
+    handled: list[str] = []
+
+    async def handler(request: TaskRequest) -> None:
+        handled.append(request.id)
+
+    await send(bus, *requests[:2])
+    await given_to_somebody_who_died(bus, 2)
+    async with Consuming(bus, handler, in_order=True):
+        await nats_server.kill()
+        await nats_server.start()
+        await send(bus, requests[2])
+        await until(lambda: _is(len(handled) >= 3))
+    assert list(dict.fromkeys(handled)) == [request.id for request in requests]
+
+
+async def _is(value: bool) -> bool:
+    return value

@@ -126,7 +126,8 @@ async def run(service: Service) -> None:
         disk_full=reserve.give_up,
     )
     claiming = service.spawn(
-        "claim", bus.consume(ORCHESTRATOR_TASKS, TaskRequest, claim, concurrency=CLAIM_CONCURRENCY)
+        "claim",
+        bus.consume(ORCHESTRATOR_TASKS, TaskRequest, claim, concurrency=CLAIM_CONCURRENCY, in_order=True),
     )
     stop_claiming = service.spawn("claim-stop", _cancel_at(service.stopping, claiming))
     await enter(bus.serve(service.name, Control(dispatcher, retention).endpoints(settings.host)))

@@ -15,6 +15,7 @@ from nats.js.errors import BadRequestError, NotFoundError
 from airut_common.bus import answers, blobs, topology
 from airut_common.bus.answers import Endpoint
 from airut_common.bus.deliver import Delivery, WorkQueue
+from airut_common.bus.earlier import Earlier
 from airut_common.bus.errors import AWAY, BusUnavailable, MessageTooLarge
 from airut_common.bus.follow import RETRY_SECONDS, StoredMessage, follow
 from airut_common.bus.hangup import hang_up
@@ -76,6 +77,7 @@ class Bus:
         handler: Callable[[M], Awaitable[None]],
         *,
         concurrency: int = 1,
+        in_order: bool = False,
     ) -> None:
         """Hand each message of a work queue to `handler`, until cancelled.
 
@@ -83,13 +85,16 @@ class Bus:
         allows. `Reject`, what cannot be decoded, and what failed or was lost with its process `consumer.max_deliveries`
         times become dead letters. Any other exception is a bug: logged, and tried again a little later.
 
-        At least once: a message may come again after a crash, so handlers are idempotent by its id.
+        At least once: a message may come again after a crash, so handlers are idempotent by its id. With `in_order`,
+        a message that was given to another reader before, and has not been acknowledged, is handed over before those
+        behind it; it may then be handled by both.
         """
 
         async def store(subject: str, body: bytes, msg_id: str, seconds: float) -> None:
             await self._store(subject, body, {MESSAGE_ID: msg_id}, seconds)
 
-        await WorkQueue(Delivery(consumer, model, handler, store), concurrency).run(self.client)
+        earlier = Earlier(self._js, consumer.stream, consumer.filter_subject) if in_order else None
+        await WorkQueue(Delivery(consumer, model, handler, store, earlier), concurrency).run(self.client)
 
     async def replay(self, subjects: Sequence[str]) -> AsyncGenerator[StoredMessage]:
         """Events of these subjects from the beginning, then as they come, each once, through all reconnects."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from pydantic import ValidationError
 
+from airut_common.bus.earlier import Earlier
 from airut_common.bus.errors import AWAY, BusUnavailable, Reject, Retry
 from airut_common.bus.follow import RETRY_SECONDS, SLOWEST_RETRY_SECONDS
 from airut_common.bus.origin import published_by_a_service
@@ -38,6 +39,8 @@ class Delivery[M: Message]:
     model: type[M]
     handler: Callable[[M], Awaitable[None]]
     publish: Publisher
+    earlier: Earlier | None = None
+    """Hands over first what somebody else was given before and has not acknowledged; None: in no order."""
 
 
 class WorkQueue[M: Message]:
@@ -63,6 +66,7 @@ class WorkQueue[M: Message]:
                             delay = RETRY_SECONDS
                             if message.metadata.sequence.stream in self._in_hand:
                                 continue  # the server came back and delivered again what we are still working on
+                            await self._hand_over_earlier(message.metadata.sequence.stream)
                             self._in_hand.add(message.metadata.sequence.stream)
                             group.create_task(self._settle(message))
                             await self._until_one_more_fits()
@@ -70,6 +74,22 @@ class WorkQueue[M: Message]:
                     log.info("consumer_reconnects", consumer=consumer.name, reason=str(error) or repr(error))
                     await asyncio.sleep(delay)
                     delay = min(delay * 2, SLOWEST_RETRY_SECONDS)
+
+    async def _hand_over_earlier(self, sequence: int) -> None:
+        """What comes first is handled first, also if it will be delivered (again) later: then it is known already."""
+        if self._how.earlier is None:
+            return
+        async with aclosing(self._how.earlier.than(sequence)) as messages:
+            async for message in messages:
+                if message.seq in self._in_hand:
+                    continue
+                try:
+                    await self._how.handler(self._decode(message.headers, message.data or b""))
+                except (Retry, Reject) as error:
+                    # Its own delivery settles it, with everything that belongs to that.
+                    log.info("earlier_message_later", sequence=message.seq, reason=str(error))
+                except Exception:
+                    log.exception("handler_failed", consumer=self._how.consumer.name, sequence=message.seq)
 
     async def _until_one_more_fits(self) -> None:
         """A message is asked for only when it can be worked on: what waits, waits where others can take it."""
@@ -104,7 +124,7 @@ class WorkQueue[M: Message]:
         try:
             if about.num_delivered > consumer.max_deliveries:
                 raise Reject(f"given up after {consumer.max_deliveries} deliveries")
-            await self._how.handler(self._decode(message))
+            await self._how.handler(self._decode(message.headers, message.data))
         except Retry as later:
             if utc_now() - about.timestamp < consumer.give_up_after:
                 log.info("message_later", consumer=consumer.name, reason=str(later), seconds=_seconds(later))
@@ -122,11 +142,11 @@ class WorkQueue[M: Message]:
             await message.ack()
         return None
 
-    def _decode(self, message: Msg) -> M:
-        if not published_by_a_service(message.headers):
+    def _decode(self, headers: Mapping[str, str] | None, data: bytes) -> M:
+        if not published_by_a_service(headers):
             raise Reject("not published by a service of this installation")
         try:
-            return self._how.model.decode(message.data)
+            return self._how.model.decode(data)
         except ValidationError as error:
             raise Reject(f"not a {self._how.model.__name__}: {error}") from None
 

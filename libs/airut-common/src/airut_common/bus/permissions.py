@@ -92,6 +92,8 @@ PERMISSIONS: Final[Mapping[str, Permissions]] = {
         "orchestrator",
         publish=(
             *_work(ORCHESTRATOR_TASKS),
+            # What another reader was given before, and did not live to acknowledge.
+            f"$JS.API.STREAM.MSG.GET.{ORCHESTRATOR_TASKS.stream}",
             "airut.v1.reply.*.*",
             "airut.v1.event.task.>",
             "airut.v1.svc.egress.*.*",
