@@ -42,6 +42,8 @@ from airut_common.contracts.v1 import (
 from airut_common.sealed import seal, sealed_key, service_public_key, store_sealed
 from airut_common.testing.builders import email_route, task_request
 from airut_orchestrator.database.connection import URL_VARIABLE
+from airut_orchestrator.testing.cluster import NatsCluster
+from airut_orchestrator.testing.network import NetworkHost
 from airut_sandbox.agent_binary import platform_name
 from airut_sandbox.image_facts import images_of
 from airut_sandbox.podman import Podman
@@ -113,7 +115,7 @@ class Site:
     """Everything around one orchestrator."""
 
     folder: Path
-    nats: NatsServer
+    nats: NatsServer | NatsCluster
     bus: Bus
     podman: Podman
     egress: Egress
@@ -123,6 +125,8 @@ class Site:
     host: str = "local"
     database: URL | None = None
     """PostgreSQL; None for SQLite."""
+    on: NetworkHost | None = None
+    """Where its processes run; None: here."""
     process: asyncio.subprocess.Process | None = None
     replies: list[Reply] = field(default_factory=list)
     events: list[TaskEvent] = field(default_factory=list)
@@ -133,13 +137,13 @@ class Site:
         return self.folder / self.host
 
     @asynccontextmanager
-    async def beside(self, host: str) -> AsyncIterator["Site"]:
+    async def beside(self, host: str, on: NetworkHost | None = None) -> AsyncIterator["Site"]:
         """A second host of the installation, with an orchestrator and an egress-proxy of its own; what comes over the
         bus is seen by the first."""
         egress = Egress(self.bus, self.egress.ca_pem, self.folder, host)
         # On one machine its containers would be taken for leftovers of the other's.
         installation = f"{self.installation}-{host}"
-        other = replace(self, host=host, egress=egress, installation=installation, process=None)
+        other = replace(self, host=host, egress=egress, installation=installation, process=None, on=on)
         await egress.start()
         try:
             await other.start()
@@ -171,8 +175,9 @@ class Site:
         if self.database is not None:
             values[URL_VARIABLE] = self.database.render_as_string()
         with (self.folder / f"{self.host}.log").open("ab") as log:
+            argv = [sys.executable, "-m", "airut_orchestrator"]
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "airut_orchestrator", env=values | environment,
+                *(self.on.command(*argv) if self.on is not None else argv), env=values | environment,
                 stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         async with asyncio.timeout(SECONDS):
@@ -281,12 +286,12 @@ class Site:
 
 
 @contextmanager
-def served_repository(folder: Path, authority: Authority) -> Iterator[Upstream]:
-    """`demo.git` over HTTPS with a good `.airut/`."""
+def served_repository(folder: Path, authority: Authority, address: str) -> Iterator[Upstream]:
+    """`demo.git` over HTTPS with a good `.airut/`, at an address of ours."""
     root, tree = folder / "served", folder / "author"
     root.mkdir()
     git = GitServer(root, authority)
-    server = HttpsServer(authority.server_context("localhost"), git.handle)
+    server = HttpsServer(authority.server_context("localhost"), git.handle, address)
     git.port = server.port
     run_git("init", "--quiet", "--bare", "--initial-branch=main", str(root / "demo.git"), cwd=folder)
     run_git("init", "--quiet", "--initial-branch=main", str(tree), cwd=folder)
@@ -326,24 +331,28 @@ def _install_agent(cache: Path) -> None:
 
 @asynccontextmanager
 async def open_site(
-    folder: Path, podman: Podman, base_image: str, database: URL | None = None
+    folder: Path,
+    podman: Podman,
+    base_image: str,
+    database: URL | None = None,
+    cluster: NatsCluster | None = None,
 ) -> AsyncIterator[Site]:
-    """A site whose orchestrator runs and is ready; on SQLite, or on the PostgreSQL at `database`."""
+    """A site whose orchestrator runs and is ready; on SQLite, or on the PostgreSQL at `database`; on a bus of its own,
+    or on the first host of a cluster."""
     ca = trustme.CA()
     (folder / "ca.pem").write_bytes(ca.cert_pem.bytes())
     authority = Authority(ca, folder / "ca.pem")
     _install_agent(folder / "cache")
     async with AsyncExitStack() as stack:
-        nats = NatsServer(folder / "nats")
-        await stack.enter_async_context(nats.running())
-        async with open_bus(nats.url, name="admin", nkey_seed_file=None) as admin:
-            await admin.ensure_topology()
+        nats = cluster or await stack.enter_async_context(_own_bus(folder / "nats"))
         bus = await stack.enter_async_context(open_bus(nats.url, name="test", nkey_seed_file=None))
-        upstream = stack.enter_context(served_repository(folder, authority))
+        address = cluster.switch.address if cluster is not None else "127.0.0.1"
+        upstream = stack.enter_context(served_repository(folder, authority, address))
         egress = Egress(bus, ca.cert_pem.bytes().decode(), folder)
-        site = Site(
-            folder, nats, bus, podman, egress, upstream, _settings(upstream, base_image), database=database
-        )
+        settings = _settings(upstream, base_image)
+        settings["egress"] = {"connect_to": {"localhost": f"{address}:{upstream.server.port}"}}
+        on = cluster.switch.hosts[0] if cluster is not None else None
+        site = Site(folder, nats, bus, podman, egress, upstream, settings, database=database, on=on)
         await site.configure()
         await egress.start()
         stack.push_async_callback(egress.stop)
@@ -360,6 +369,15 @@ async def open_site(
                 loop.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
             await _remove_images(site)
+
+
+@asynccontextmanager
+async def _own_bus(folder: Path) -> AsyncIterator[NatsServer]:
+    nats = NatsServer(folder)
+    async with nats.running():
+        async with open_bus(nats.url, name="admin", nkey_seed_file=None) as admin:
+            await admin.ensure_topology()
+        yield nats
 
 
 async def _remove_images(site: Site) -> None:

@@ -2,7 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import update
@@ -431,4 +431,36 @@ async def test_what_another_host_took_in_is_begun_without_a_word(store: Store, b
         await asyncio.sleep(0.05)
         await Store(store.database, "elsewhere").add(task_request(id="a"))
         await bench.runner.until(lambda: bench.runner.running == {"a"})
+        bench.runner.gate("a").set()
+
+
+@pytest.mark.parametrize("shared", [True, False])
+async def test_who_cannot_say_that_it_lives_ends_its_tasks_before_others_take_them(
+    bench: Bench, monkeypatch, shared: bool
+) -> None:
+    """On one host alone nobody else could begin them: there they go on."""
+    monkeypatch.setattr(Database, "is_shared", shared)
+    monkeypatch.setattr(dispatcher_module, "RENEW_SECONDS", 0.02)
+    monkeypatch.setattr(dispatcher_module, "LEASE", timedelta(seconds=0.2))
+    rounds = 0
+
+    async def away(*_: object) -> None:
+        nonlocal rounds
+        rounds += 1
+        raise OperationalError("", None, Exception("the server does not answer"))
+
+    async with bench.running():
+        await bench.ask("a")
+        await bench.runner.until(lambda: bench.runner.running == {"a"})
+        monkeypatch.setattr(Store, "be_seen", away)
+        keeping = asyncio.create_task(bench.dispatcher.keep_leases())
+        if shared:
+            await bench.runner.until(lambda: bench.runner.cancelled == ["a"])
+        else:
+            async with asyncio.timeout(10):
+                while rounds < 20:
+                    await asyncio.sleep(0.02)
+            assert bench.runner.running == {"a"}
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
         bench.runner.gate("a").set()

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 
 import psycopg
@@ -26,8 +26,8 @@ async def sites(tmp_path, podman, base_image, postgres) -> AsyncIterator[tuple[S
             yield here, there
 
 
-def hosts_of(*tasks: str, sites: tuple[Site, Site]) -> list[str]:
-    """Where the network of each task was opened; `there` first, because what was lost goes `here` afterwards."""
+def hosts_of(*tasks: str, sites: Sequence[Site]) -> list[str]:
+    """Where the network of each task was opened last; of `sites`, only later ones are lost to earlier ones."""
     opened = [(question.task, site.host) for site in reversed(sites) for question in site.egress.opened]
     return [[host for found, host in opened if found == task][-1] for task in tasks]
 

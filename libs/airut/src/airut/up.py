@@ -98,7 +98,7 @@ async def _prepare_bus(installation: Installation) -> None:
     url = bus_url(installation)
     seed = seed_file(installation.keys, ADMIN)
     async with open_bus(url, name=ADMIN, nkey_seed_file=seed) as bus:
-        await bus.ensure_topology()
+        await bus.ensure_topology(installation.config.nats_replicas)
         await apply_config(bus, installation.config)
 
 
@@ -122,8 +122,9 @@ async def _apply_again(installation: Installation, view: LogView) -> None:
     if (
         wanted_services(config) != wanted_services(installation.config)
         or config.nats_url != installation.config.nats_url
+        or config.nats_replicas != installation.config.nats_replicas
     ):
-        raise UsageError("this change adds or removes a service: restart `airut up` to apply it")
+        raise UsageError("this changes the services or their bus: restart `airut up` to apply it")
     url = bus_url(installation)
     async with open_bus(url, name=ADMIN, nkey_seed_file=seed_file(installation.keys, ADMIN)) as bus:
         changes = await apply_config(bus, config)

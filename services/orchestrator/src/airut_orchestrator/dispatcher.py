@@ -2,13 +2,14 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from airut_common.contracts.v1 import Reply, utc_now
+from airut_common.contracts.v1 import Reply
 from airut_orchestrator.database.hosts import TakenOver
 from airut_orchestrator.database.store import LEASE, QueuedTask, Store
 from airut_orchestrator.events import TaskEvents
@@ -95,12 +96,18 @@ class Dispatcher:
 
     async def keep_leases(self) -> None:
         """Until cancelled: renew the leases of what runs, and take up what nobody works on any more."""
+        renewed = time.monotonic()
         while True:
             await asyncio.sleep(RENEW_SECONDS)
+            began = time.monotonic()
             try:
                 await self.renew_leases()
             except SQLAlchemyError as error:
                 log.warning("leases_not_renewed", reason=str(error.__cause__ or error))
+                if self._store.database.is_shared and time.monotonic() - renewed > LEASE.total_seconds():
+                    self._let_everything_go()
+            else:
+                renewed = began
 
     async def renew_leases(self) -> None:
         """One round of `keep_leases`.
@@ -112,10 +119,16 @@ class Dispatcher:
         running = dict(self._running)
         for task in running.keys() - await self._store.renew(list(running)):
             self._let_go(task, running[task])
-        for lost in await self._store.take_over(utc_now() - LOST_AFTER):
+        for lost in await self._store.take_over(LOST_AFTER):
             log.warning("host_lost", host=lost.host, conversations=lost.conversations, tasks=lost.tasks)
             await self._host_lost(lost)
         await self._reap()
+
+    def _let_everything_go(self) -> None:
+        """Nobody has heard of this host for a lease, and before long others will take its tasks for lost. Two agents
+        must not work in one conversation, so what runs here ends now."""
+        for task, work in list(self._running.items()):
+            self._let_go(task, work)
 
     def _let_go(self, task: str, work: Work) -> None:
         """This host was away for so long that another one has its task now."""

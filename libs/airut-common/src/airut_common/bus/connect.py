@@ -28,7 +28,8 @@ async def open_bus(
     nkey_seed_file: Path | None,
     on_closed: Callable[[], None] | None = None,
 ) -> AsyncIterator[Bus]:
-    """Connect and, at the end, hang up. Reconnects for ever in between; `on_closed` tells when nats-py gave up.
+    """Connect and, at the end, hang up. Reconnects for ever in between; `on_closed` tells when nats-py gave up. `url`
+    may name several servers of a cluster, with commas.
 
     Raises:
         BusUnavailable: no connection within `CONNECT_SECONDS`, or the identity was refused.
@@ -46,7 +47,7 @@ async def open_bus(
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             await client.connect(
-                servers=[url],
+                servers=url.split(","),
                 name=name,
                 nkeys_seed=str(nkey_seed_file) if nkey_seed_file is not None else None,
                 inbox_prefix=f"_INBOX_{name}".encode(),

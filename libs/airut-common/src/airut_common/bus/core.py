@@ -41,9 +41,16 @@ class Bus:
 
     # -- streams ------------------------------------------------------------------------------------------
 
-    async def ensure_topology(self) -> None:
-        """Create streams, buckets and consumers (identity `admin`)."""
-        await topology.ensure_streams(self._js)
+    async def ensure_topology(self, replicas: int = 1) -> None:
+        """Create streams, buckets and consumers (identity `admin`), each held by so many servers of a cluster.
+
+        Raises:
+            BusUnavailable: no answer, or the cluster has no leader yet.
+        """
+        try:
+            await topology.ensure_streams(self._js, replicas)
+        except AWAY as error:
+            raise BusUnavailable(f"streams cannot be made: {error!r}") from error
 
     async def publish(
         self, subject: str, message: Message, *, msg_id: str | None = None, timeout_seconds: float = 5

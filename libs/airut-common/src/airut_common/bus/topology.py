@@ -56,10 +56,11 @@ class Stream:
     max_bytes: int = -1
     duplicate_window: timedelta = DUPLICATE_WINDOW
 
-    def config(self) -> StreamConfig:
+    def config(self, replicas: int) -> StreamConfig:
         """The server's view of it. A full work queue refuses new messages, a full log drops its oldest."""
         return StreamConfig(
             name=self.name,
+            num_replicas=replicas,
             subjects=list(self.subjects),
             retention=RetentionPolicy.WORK_QUEUE if self.work_queue else RetentionPolicy.LIMITS,
             storage=StorageType.FILE,
@@ -128,29 +129,36 @@ EMAIL_REPLIES: Final = Consumer(REPLIES.name, "gateway-email", "airut.v1.reply.e
 CONSUMERS: Final = (ORCHESTRATOR_TASKS, EMAIL_REPLIES)
 
 
-async def ensure_streams(js: JetStreamContext) -> None:
-    """Create what is missing and bring limits up to date; run as `admin`, any number of times."""
+async def ensure_streams(js: JetStreamContext, replicas: int) -> None:
+    """Create what is missing and bring limits up to date; run as `admin`, any number of times. Of a cluster, so many
+    servers hold each message."""
     for stream in STREAMS:
         try:
             await js.stream_info(stream.name)
         except NotFoundError:
-            await js.add_stream(stream.config())
+            await js.add_stream(stream.config(replicas))
         else:
-            await js.update_stream(stream.config())
+            await js.update_stream(stream.config(replicas))
     for bucket in BUCKETS:
         try:
-            await js.stream_info(f"KV_{bucket}")
+            await _replicate(js, f"KV_{bucket}", replicas)
         except NotFoundError:
             history = 64 if bucket == CONFIG_BUCKET else 1
             await js.create_key_value(
-                KeyValueConfig(bucket=bucket, history=history, storage=StorageType.FILE)
+                KeyValueConfig(bucket=bucket, history=history, storage=StorageType.FILE, replicas=replicas)
             )
     try:
-        await js.stream_info(f"OBJ_{BLOB_BUCKET}")
+        await _replicate(js, f"OBJ_{BLOB_BUCKET}", replicas)
     except NotFoundError:
         settings = ObjectStoreConfig(
-            ttl=BLOB_AGE.total_seconds(), max_bytes=4096 * MIB, storage=StorageType.FILE
+            ttl=BLOB_AGE.total_seconds(), max_bytes=4096 * MIB, storage=StorageType.FILE, replicas=replicas
         )
         await js.create_object_store(BLOB_BUCKET, settings)
     for consumer in CONSUMERS:
         await js.add_consumer(consumer.stream, consumer.config())
+
+
+async def _replicate(js: JetStreamContext, stream: str, replicas: int) -> None:
+    found = (await js.stream_info(stream)).config
+    if (found.num_replicas or 1) != replicas:
+        await js.update_stream(found.evolve(num_replicas=replicas))

@@ -305,8 +305,16 @@ class InstallationConfig(ServerConfig):
     state_dir: Path = Path("state")
     """Relative to the file. Holds keys, databases, mirrors and workspaces; mode 0700."""
     nats_url: str | None = None
-    """An operator's own NATS; None starts the embedded server."""
+    """An operator's own NATS, several servers of a cluster with commas; None starts the embedded server."""
+    nats_replicas: Literal[1, 3, 5] = 1
+    """How many servers of a cluster hold each message. With three, any one of them may be lost."""
     repos: dict[RepoId, RepoConfig] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _replicas_need_a_cluster(self) -> Self:
+        if self.nats_replicas > 1 and self.nats_url is None:
+            raise ValueError("nats_replicas: the embedded server is one alone; more need nats_url")
+        return self
 
     def server(self) -> ServerConfig:
         """The part that goes to the key `server`."""

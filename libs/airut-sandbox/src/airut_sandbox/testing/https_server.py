@@ -39,9 +39,11 @@ class Authority:
 
 
 class HttpsServer:
-    """One handler function on a free port of loopback, over TLS."""
+    """One handler function on a free port, over TLS."""
 
-    def __init__(self, context: ssl.SSLContext, handle: Callable[[Request], None]) -> None:
+    def __init__(
+        self, context: ssl.SSLContext, handle: Callable[[Request], None], address: str = "127.0.0.1"
+    ) -> None:
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
@@ -53,7 +55,7 @@ class HttpsServer:
             def log_message(self, *args: object) -> None:
                 pass
 
-        self._server = _Server(("127.0.0.1", 0), Handler)
+        self._server = _Server((address, 0), Handler)
         self._server.context = context
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})

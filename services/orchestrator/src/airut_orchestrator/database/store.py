@@ -155,9 +155,9 @@ class Store:
         be_seen(session, self._host)
 
     @transaction
-    def take_over(self, session: Session, moment: datetime) -> list[TakenOver]:
-        """Take what belongs to hosts that nobody has seen since that moment; `abandoned` then has their tasks."""
-        return take_over_from_lost(session, self._host, moment)
+    def take_over(self, session: Session, unseen_for: timedelta) -> list[TakenOver]:
+        """Take what belongs to hosts that nobody has seen for so long; `abandoned` then has their tasks."""
+        return take_over_from_lost(session, self._host, unseen_for)
 
     @transaction
     def renew(self, session: Session, tasks: Collection[str]) -> set[str]:

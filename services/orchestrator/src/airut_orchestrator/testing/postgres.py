@@ -17,8 +17,8 @@ from sqlalchemy import URL
 
 _START_SECONDS: Final = 60.0
 _USER: Final = "airut"
+_PORT: Final = 5432
 _SETTINGS: Final = {
-    "listen_addresses": "",
     # Nobody needs the data after a power cut.
     "fsync": "off",
     "full_page_writes": "off",
@@ -31,11 +31,16 @@ class PostgresServer:
     """A cluster in `folder`; its socket lies there, too."""
 
     folder: Path
+    address: str = ""
+    """Where it listens besides its socket; empty: nowhere."""
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Run it, and wait until it answers."""
-        settings = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        listen = {"listen_addresses": self.address, "port": str(_PORT)}
+        settings = [
+            part for name, value in (_SETTINGS | listen).items() for part in ("-c", f"{name}={value}")
+        ]
         data = str(self.folder / "data")
         argv = [_program("postgres"), "-D", data, "-k", str(self.folder), *settings]
         with (self.folder / "log").open("ab") as log:
@@ -70,6 +75,8 @@ class PostgresServer:
         with self._connect() as connection:
             connection.autocommit = True
             connection.execute(f"CREATE DATABASE {name}".encode())
+        if self.address:
+            return URL.create("postgresql", _USER, host=self.address, port=_PORT, database=name)
         return URL.create("postgresql", _USER, database=name, query={"host": str(self.folder)})
 
     def _connect(self) -> psycopg.Connection:
@@ -77,13 +84,13 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
-    """A server that runs. It does not run as root, so as root it runs as `nobody`."""
+def postgres_server(address: str = "") -> Iterator[PostgresServer]:
+    """A server that runs, and listens at `address` if that is given. It refuses to be root, so there it is `nobody`."""
     # Not in pytest's own folder, which others may not enter; a socket's path must be short, too.
     folder = Path(tempfile.mkdtemp(prefix="airut-pg-"))
     if os.geteuid() == 0:
         shutil.chown(folder, "nobody", "nogroup")
-    server = PostgresServer(folder)
+    server = PostgresServer(folder, address)
     try:
         make = (_program("initdb"), "--no-sync", "--auth=trust", f"--username={_USER}", "--encoding=UTF8")
         subprocess.run(
@@ -92,6 +99,9 @@ def postgres_server() -> Iterator[PostgresServer]:
             capture_output=True,
             cwd=folder,
         )
+        if address:
+            with (folder / "data" / "pg_hba.conf").open("a") as access:
+                access.write("host all all samenet trust\n")
         server.start()
         yield server
     finally:
