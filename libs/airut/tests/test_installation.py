@@ -39,7 +39,12 @@ def test_only_one_up_runs_in_a_state_folder(tmp_path) -> None:
         ("repos:\n  Bad_Id:\n    address: a@b.c", "airut.yaml:2: repos.Bad_Id"),
         ("a: [1", "is not valid YAML"),
         ("- a", "airut.yaml:1: must hold"),
-        ("sandbox: {build_network: 'yes'}", "airut.yaml:1: sandbox.build_network:"),
+        ("sandbox: {build_network: private}", "airut.yaml:1: sandbox.build_network:"),
+        ("sandbox: {build_allowlist: [x]}", "airut.yaml:1: sandbox.build_allowlist:"),
+        (
+            "sandbox:\n  build_allowlist: |\n    domains: '*.org'",
+            "airut.yaml: sandbox.build_allowlist:1: domains:",
+        ),
         (
             "email:\n  hostname: x\n  relay: {host: mail.example, security: plain}",
             "plain is accepted for a loopback host only",

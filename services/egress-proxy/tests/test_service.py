@@ -179,3 +179,21 @@ async def test_it_stops_when_asked(starter: Starter) -> None:
         async with asyncio.timeout(30):
             assert await proxy.process.wait() == 0, proxy.log.read_text()
         assert not (starter.state / "attach.sock").exists()
+
+
+async def test_a_build_gets_no_credential(proxy: Proxy) -> None:
+    """The code of a Dockerfile runs before anybody has asked for it (row 73)."""
+    build, task = open_session(with_credentials=False), open_session()
+    assert (await opened(proxy, task)).environment
+    answer = await proxy.open(build)
+    assert isinstance(answer, SessionOpened)
+    assert answer.environment == {}
+
+
+async def test_a_build_needs_no_secret_to_be_set(starter: Starter) -> None:
+    await starter.configure("API_KEY")
+    async with starter.running() as proxy:
+        answer = await proxy.open(open_session(with_credentials=False))
+        assert isinstance(answer, SessionOpened)
+        refused = await proxy.open(open_session())
+        assert isinstance(refused, Refused)

@@ -67,6 +67,7 @@ class Egress:
     folder: Path
     host: str = "local"
     refuse: Refused | None = None
+    refuse_builds: Refused | None = None
     denied: int = 0
     opened: list[OpenSession] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
@@ -94,8 +95,9 @@ class Egress:
 
     async def _open(self, question: OpenSession) -> Message:
         self.opened.append(question)
-        if self.refuse is not None:
-            return self.refuse
+        refusal = self.refuse if question.with_credentials else self.refuse_builds
+        if refusal is not None:
+            return refusal
         assert self.proxy is not None
         return SessionOpened(
             sandbox=question.sandbox,

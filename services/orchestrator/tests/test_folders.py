@@ -87,7 +87,13 @@ def test_the_reserve_is_room_that_can_be_given_up(tmp_path: Path) -> None:
 def test_on_a_full_disk_no_task_begins(tmp_path: Path, monkeypatch) -> None:
     reserve = Reserve(tmp_path / "reserve", 4096)
     preparer = Preparer(
-        podman=NoPodman(), bus=None, state=tmp_path, cache=tmp_path, installation="x", reserve=reserve
+        podman=NoPodman(),
+        bus=None,
+        state=tmp_path,
+        cache=tmp_path,
+        installation="x",
+        reserve=reserve,
+        sessions=None,
     )  # type: ignore[arg-type]
     preparer.check_space()
     assert (tmp_path / "reserve").exists()

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from airut_common.contracts.v1 import PlanStep, Refused
+from airut_common.contracts.v1 import PlanStep, Refused, new_id
 from airut_common.testing.builders import email_route
 from airut_sandbox.testing.containers import base_image, podman
 
@@ -461,3 +461,56 @@ async def test_row_44_a_deep_workspace_and_odd_names_are_no_trouble(site: Site) 
     reply = await site.ask(program)
     assert reply.outcome == "done"
     assert (await site.ask("result('ok')", conversation=reply.conversation)).outcome == "done"
+
+
+# -- builds with a network -----------------------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def build_network(site: Site) -> AsyncIterator[None]:
+    """Builds may reach something, and the next task has something to build."""
+    sandbox = dict(site.config["sandbox"])
+    site.config["sandbox"]["build_allowlist"] = "domains: [deb.example.org]\n"
+    await site.configure()
+    dockerfile = good_files()[".airut/container/Dockerfile"] + f"RUN ls /etc/airut > /seen # {new_id()}\n"
+    site.upstream.commit({**good_files(), ".airut/container/Dockerfile": dockerfile})
+    try:
+        yield
+    finally:
+        site.config["sandbox"] = sandbox
+        await site.configure()
+        site.upstream.commit(good_files())
+
+
+async def test_row_73_a_build_has_a_session_of_its_own_without_credentials(
+    site: Site, build_network: None
+) -> None:
+    already = len(site.egress.opened)
+    reply = await site.ask("result(system('cat /seen'))")
+    assert reply.text == "ca.pem", "steps could read the authority"
+    task, build = site.egress.opened[already:]
+    assert (task.with_credentials, task.policy) == (True, POLICY)
+    assert (build.with_credentials, build.policy) == (False, "domains: [deb.example.org]\n")
+    assert (build.policy_source, build.task, build.repo) == ("sandbox.build_allowlist", reply.id, "demo")
+    assert build.sandbox in site.egress.closed
+    assert await site.containers() == []
+    again = await site.ask("result('ok')")
+    assert again.outcome == "done"
+    assert [question.task for question in site.egress.opened[already + 2 :]] == [again.id], (
+        "nothing was built"
+    )
+
+
+async def test_a_build_that_is_refused_its_network_fails_with_the_reason(
+    site: Site, build_network: None
+) -> None:
+    text = "sandbox.build_allowlist:1: domain: unknown key"
+    site.egress.refuse_builds = Refused(code="invalid_policy", text=text)
+    try:
+        reply = await site.ask("result('ran')")
+    finally:
+        site.egress.refuse_builds = None
+    assert reply.outcome in {"failed", "refused"}
+    assert text in reply.text
+    assert "Your operator can mend it" in reply.text
+    assert await site.containers() == []

@@ -3,14 +3,16 @@
 import asyncio
 import tempfile
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 
 from airut_common.processes import ProcessError
+from airut_sandbox.build_network import BuildNetwork, build_options, declare_variables
 from airut_sandbox.dockerfile import DockerfileRefused, check_dockerfile
 from airut_sandbox.errors import SandboxError
 from airut_sandbox.image_build import BuildFailed, podman_build
@@ -75,7 +77,8 @@ class _Build:
     watched_base: str | None
     """The installation's base image, where the Dockerfile uses it: its change makes a new image."""
     arguments: Mapping[str, str]
-    network: Literal["none", "private"]
+    dockerfile: str
+    network: BuildNetwork | None
     labels: Mapping[str, str]
     tag: str
     timeout_seconds: float
@@ -90,25 +93,32 @@ async def ensure_image(
     installation: str,
     repo: str,
     base_image: str | None = None,
-    network: Literal["none", "private"] = "none",
+    network: BuildNetwork | None = None,
     timeout_seconds: float = 1800,
 ) -> ImageRef:
     """Find or build the image of the folder `context` (an exported `.airut/container`, the only build context).
 
     `base_image` becomes the build argument `AIRUT_BASE`; when that image changes, so does ours. Callers who want
-    the same image wait for one build. The build sees no secret, and no network unless `network` is `private`.
+    the same image wait for one build. The build sees no secret, and no network but `network`, which is opened only if
+    something is built.
 
     Raises:
         ImageRefused: no Dockerfile, or an image that asks Podman for special treatment.
         DockerfileRefused: it asks for something that a build may not have.
         ImageBuildFailed: the build failed or took longer than `timeout_seconds`.
     """
+    context = context.absolute()  # Podman works in another folder
     arguments = {"AIRUT_BASE": base_image} if base_image else {}
-    bases = check_dockerfile(await asyncio.to_thread(_read_dockerfile, context), arguments)
+    dockerfile = await asyncio.to_thread(_read_dockerfile, context)
+    bases = check_dockerfile(dockerfile, arguments)
+    if network is not None:
+        dockerfile = declare_variables(dockerfile)
+        check_dockerfile(dockerfile, arguments)
     files = overlay_files(overlay)
     content = await asyncio.to_thread(hash_tree, context)
     overlay_hash = hash_parts(*(part for name in sorted(files) for part in (name.encode(), files[name])))
-    key = hash_parts(*(part.encode() for part in (_RECIPE, content, overlay_hash, base_image or "", network)))
+    reach = "none" if network is None else "egress"
+    key = hash_parts(*(part.encode() for part in (_RECIPE, content, overlay_hash, base_image or "", reach)))
     build = _Build(
         podman=podman,
         context=context,
@@ -116,6 +126,7 @@ async def ensure_image(
         bases=bases,
         watched_base=base_image if base_image in bases else None,
         arguments=arguments,
+        dockerfile=dockerfile,
         network=network,
         labels={INSTALLATION_LABEL: installation, REPO_LABEL: repo},
         tag=f"localhost/airut/{installation}/{repo}:{key[:32]}",
@@ -157,14 +168,15 @@ async def _build(build: _Build) -> ImageRef:
     await refuse_triggers(build.podman, list(ids.items()))
     labels = {**build.labels, _BASE_LABEL: ids.get(build.watched_base or "", "")}
     repo_tag = f"{build.tag}-repo"
-    await _podman_build(
-        build,
-        [
-            *(f"--network={build.network}", "--pull=missing", *_always(labels)),
-            *(f"--build-arg={name}={value}" for name, value in build.arguments.items()),
-            *("-t", repo_tag, "-f", str(build.context / _DOCKERFILE), str(build.context)),
-        ],
-    )
+    async with _networked(build, ids) as options:
+        await _podman_build(
+            build,
+            [
+                *(*options, "--pull=missing", *_always(labels)),
+                *(f"--build-arg={name}={value}" for name, value in build.arguments.items()),
+                *("-t", repo_tag, str(build.context)),
+            ],
+        )
     await _checked(build.podman, repo_tag)
     with tempfile.TemporaryDirectory(prefix="airut-overlay-", dir=build.podman.state_dir) as folder:
         for name, data in build.files.items():
@@ -180,6 +192,22 @@ async def _build(build: _Build) -> ImageRef:
         )
     image = await _checked(build.podman, build.tag)
     return ImageRef(image["Id"], build.tag, built=True)
+
+
+@asynccontextmanager
+async def _networked(build: _Build, bases: Mapping[str, str]) -> AsyncIterator[list[str]]:
+    """Options of the build of the repository's own image. Without a base image no step could run anything."""
+    if build.network is None or not bases:
+        yield ["--network=none", f"--file={build.context / _DOCKERFILE}"]
+        return
+    with tempfile.TemporaryDirectory(prefix="airut-build-", dir=build.podman.state_dir) as folder:
+        dockerfile, ca_file = Path(folder, _DOCKERFILE), Path(folder, "ca.pem")
+        dockerfile.write_text(build.dockerfile, "utf-8")
+        ca_file.write_bytes(build.files["ca.pem"])
+        # Every user of a build step may read it, and it is no secret.
+        Path(folder).chmod(0o755)
+        async with build.network(next(iter(bases.values()))) as namespace:
+            yield [*build_options(build.podman, namespace, ca_file), f"--file={dockerfile}"]
 
 
 async def _base_id(build: _Build, name: str) -> str:

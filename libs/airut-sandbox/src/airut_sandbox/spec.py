@@ -21,7 +21,8 @@ SANDBOX_LABEL: Final = "airut.sandbox"
 
 HOSTNAME: Final = "sandbox"
 #: Nothing listens there: what is sent to port 53 of any address ends at the egress-proxy.
-RESOLV_CONF: Final = "nameserver 198.18.0.1\noptions timeout:2 attempts:2\n"
+RESOLVER: Final = "198.18.0.1"
+RESOLV_CONF: Final = f"nameserver {RESOLVER}\noptions timeout:2 attempts:2\n"
 _HOSTS: Final = f"127.0.0.1 localhost {HOSTNAME}\n::1 localhost\n"
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)

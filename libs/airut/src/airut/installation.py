@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airut.errors import InstallationBusy, UsageError
-from airut_common.config.models import InstallationConfig
+from airut_common.config.models import BUILD_ALLOWLIST, InstallationConfig
 from airut_common.config.yamlfile import load_yaml_model
 from airut_common.private_file import create_private
+from airut_egress.policy.model import parse_policy
 
 DEFAULT_FILE = Path("airut.yaml")
 
@@ -77,7 +78,10 @@ def read_config(path: Path) -> InstallationConfig:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from None
-    return load_yaml_model(text, str(path), InstallationConfig)
+    config = load_yaml_model(text, str(path), InstallationConfig)
+    if config.sandbox.build_allowlist is not None:
+        parse_policy(config.sandbox.build_allowlist, f"{path}: {BUILD_ALLOWLIST}")
+    return config
 
 
 def open_installation(path: Path) -> Installation:

@@ -42,6 +42,7 @@ class Control:
         self._networks = networks
         self._repos = repos
         self._secret = secret
+        self._without_credentials: set[str] = set()
 
     def endpoints(self, host: str) -> dict[str, Endpoint[Any]]:
         """For `Bus.serve`."""
@@ -55,11 +56,11 @@ class Control:
         }
 
     async def open(self, request: OpenSession) -> SessionOpened | Refused:
-        """Open a session with the credentials of its repository."""
+        """Open a session with the credentials of its repository, unless it is to have none."""
         repo = self._repos().get(request.repo)
         if repo is None:
             return Refused(code=UNKNOWN_REPO, text=f"no repository {request.repo} is configured")
-        held, missing = self._credentials(request.repo, repo)
+        held, missing = self._credentials(request.repo, repo) if request.with_credentials else ({}, [])
         if missing:
             return Refused(
                 code=MISSING_SECRET, text="\n".join(_way_out(name, request.repo) for name in missing)
@@ -68,6 +69,8 @@ class Control:
             opened = await self._networks.open(request, held)
         except SessionRefused as refusal:
             return Refused(code=refusal.code, text=str(refusal))
+        if not request.with_credentials:
+            self._without_credentials.add(request.sandbox)
         log.info("session_opened", sandbox=request.sandbox, repo=request.repo, credentials=sorted(held))
         return opened
 
@@ -87,6 +90,7 @@ class Control:
     async def close(self, request: CloseSession) -> SessionClosed:
         """Close a session."""
         closed = await self._networks.close(request.sandbox)
+        self._without_credentials.discard(request.sandbox)
         log.info("session_closed", sandbox=request.sandbox, requests=closed.requests, denied=closed.denied)
         return closed
 
@@ -99,6 +103,8 @@ class Control:
         )
 
     async def _refresh(self, sandbox: str, repo_id: str) -> None:
+        if sandbox in self._without_credentials:
+            return
         repo = self._repos().get(repo_id)
         held = self._credentials(repo_id, repo)[0] if repo is not None else {}
         try:

@@ -78,6 +78,7 @@ async def run(service: Service) -> None:
     preparer = Preparer(
         podman=podman,
         bus=bus,
+        sessions=sessions,
         state=settings.state_dir,
         cache=_cache_folder(),
         installation=settings.installation,

@@ -6,14 +6,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-from airut_common.contracts.v1 import new_id
+from airut_common.config.models import BUILD_ALLOWLIST
+from airut_common.contracts.v1 import OpenSession, new_id
 from airut_orchestrator.failures import missing
 from airut_orchestrator.patience import beside
+from airut_orchestrator.sessions import EgressSessions
+from airut_sandbox.build_network import BuildNetwork, open_namespace
 from airut_sandbox.image import ImageRef, Overlay, ensure_image
 from airut_sandbox.mirror import Head, Mirror
 from airut_sandbox.podman import Podman
+from airut_sandbox.spec import INSTALLATION_LABEL, REPO_LABEL
 
 CONTAINER_FOLDER = ".airut/container"
 
@@ -26,7 +29,8 @@ class Recipe:
     head: Head
     overlay: Overlay
     base_image: str | None
-    network: Literal["none", "private"]
+    allowlist: str | None
+    """What its build reaches; None: nothing."""
     mirror: Mirror = field(compare=False)
 
 
@@ -41,18 +45,19 @@ class Expected:
 class Images:
     """Images of this installation."""
 
-    def __init__(self, podman: Podman, scratch: Path, installation: str) -> None:
-        """`scratch` holds folders that live as long as one build."""
+    def __init__(self, podman: Podman, scratch: Path, installation: str, sessions: EgressSessions) -> None:
+        """`scratch` holds folders that live as long as one build, which has a network session of its own."""
         self._podman = podman
+        self._sessions = sessions
         self._scratch = scratch
         self._installation = installation
         self._last: dict[str, Recipe] = {}
 
-    async def ensure(self, recipe: Recipe) -> ImageRef:
-        """Find or build it.
+    async def ensure(self, recipe: Recipe, task: str) -> ImageRef:
+        """Find or build it; what the build asks of the network is told as requests of `task`.
 
         Raises:
-            TaskFailure: the default branch has no folder to build from.
+            TaskFailure: the default branch has no folder to build from, or the build was refused its network.
             ImageRefused, ImageBuildFailed, MirrorError: it cannot be built.
         """
         folder = self._scratch / f"context-{new_id()}"
@@ -66,26 +71,51 @@ class Images:
                 installation=self._installation,
                 repo=recipe.repo,
                 base_image=recipe.base_image,
-                network=recipe.network,
+                network=self._network(recipe, task),
             )
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         self._last[recipe.repo] = recipe
         return image
 
+    def _network(self, recipe: Recipe, task: str) -> BuildNetwork | None:
+        if recipe.allowlist is None:
+            return None
+        question = OpenSession(
+            sandbox=new_id(),
+            task=task,
+            repo=recipe.repo,
+            policy=recipe.allowlist,
+            policy_source=BUILD_ALLOWLIST,
+            with_credentials=False,
+        )
+        labels = {INSTALLATION_LABEL: self._installation, REPO_LABEL: recipe.repo}
+
+        @asynccontextmanager
+        async def network(image: str) -> AsyncIterator[Path]:
+            name = f"airut-build-{question.sandbox}"
+            async with (
+                self._sessions.session(question) as session,
+                open_namespace(self._podman, image, name=name, labels=labels) as (holder, namespace),
+            ):
+                await session.attach(holder)
+                yield namespace
+
+        return network
+
     @asynccontextmanager
-    async def expecting(self, repo: str) -> AsyncIterator[Expected | None]:
+    async def expecting(self, repo: str, task: str) -> AsyncIterator[Expected | None]:
         """Look for the image of the repository's last task, beside what goes on meanwhile: Podman takes as long to
         answer as git does, and mostly nothing has changed."""
         recipe = self._last.get(repo)
         if recipe is None:
             yield None
             return
-        async with beside(self.ensure(recipe)) as found:
+        async with beside(self.ensure(recipe, task)) as found:
             yield Expected(recipe, found)
 
-    async def take(self, recipe: Recipe, expected: Expected | None) -> ImageRef:
+    async def take(self, recipe: Recipe, expected: Expected | None, task: str) -> ImageRef:
         """The image; from what was looked for early if that is the right one. Raises what `ensure` does."""
         if expected is not None and expected.recipe == recipe:
             return await expected.found
-        return await self.ensure(recipe)
+        return await self.ensure(recipe, task)

@@ -18,6 +18,7 @@ from airut_orchestrator.images import Images, Recipe
 from airut_orchestrator.patience import patiently
 from airut_orchestrator.prompt import BUILT_IN, MAX_PREAMBLE_BYTES, PREAMBLE_FILE, BadPreamble, Preamble
 from airut_orchestrator.reserve import Reserve
+from airut_orchestrator.sessions import EgressSessions
 from airut_sandbox.agent_binary import ensure_agent
 from airut_sandbox.image import Overlay, git_config
 from airut_sandbox.mirror import Head, Mirror
@@ -62,7 +63,15 @@ class Preparer:
     """The steps, on this host."""
 
     def __init__(
-        self, *, podman: Podman, bus: Bus, state: Path, cache: Path, installation: str, reserve: Reserve
+        self,
+        *,
+        podman: Podman,
+        bus: Bus,
+        sessions: EgressSessions,
+        state: Path,
+        cache: Path,
+        installation: str,
+        reserve: Reserve,
     ) -> None:
         """`state` is the service's own folder; `cache` may be shared with other installations."""
         self.podman = podman
@@ -72,7 +81,7 @@ class Preparer:
         self._cache = cache
         self._reserve = reserve
         self._scratch = state / "scratch"
-        self.images = Images(podman, self._scratch, installation)
+        self.images = Images(podman, self._scratch, installation, sessions)
 
     def clean(self) -> None:
         """At start: remove what a killed process left."""
@@ -166,7 +175,7 @@ class Preparer:
             raise misconfigured(error) from None
         sandbox = source.server.sandbox
         return Recipe(
-            source.repo_id, source.head, overlay, sandbox.base_image, sandbox.build_network, source.mirror
+            source.repo_id, source.head, overlay, sandbox.base_image, sandbox.build_allowlist, source.mirror
         )
 
     async def workspace(self, source: Source, folders: ConversationFolders, watch: Stopwatch) -> None:

@@ -159,7 +159,7 @@ class Runner:
             enter = stack.enter_async_context
             program = await enter(beside(prepare.agent(repo.agent.version, watch)))
             inbox = await enter(beside(prepare.inbox(folders, task.requests, watch)))
-            image = await enter(prepare.images.expecting(task.request.repo))
+            image = await enter(prepare.images.expecting(task.request.repo, task.id))
             source = await prepare.fetch(task.request.repo, repo, server, settings.token, watch)
             workspace = await enter(beside(prepare.workspace(source, folders, watch)))
             policy, preamble = await asyncio.gather(prepare.policy(source), prepare.preamble(source))
@@ -183,7 +183,7 @@ class Runner:
             job.watch.timings_ms["egress_open"] = round((time.monotonic() - opening) * 1000, 1)
             with job.watch.stage("image"):
                 recipe = self._preparer.recipe(source, session.opened.ca_certificate)
-                image = await self._preparer.images.take(recipe, ahead.image)
+                image = await self._preparer.images.take(recipe, ahead.image, job.task.id)
             prompt = self._prompt(job.task, ahead.preamble, await ahead.inbox, resume)
             await ahead.workspace
             folders.check()

@@ -10,6 +10,7 @@ import structlog
 
 from airut_common.bus import Bus, BusUnavailable
 from airut_common.bus.topology import STATUS_BUCKET, status_key
+from airut_common.config.models import BUILD_ALLOWLIST
 from airut_common.contracts.v1 import CloseSession, OpenSession, Refused, SessionClosed, SessionOpened
 from airut_common.contracts.v1.subjects import egress_service
 from airut_orchestrator.failures import TaskFailure
@@ -177,7 +178,7 @@ class EgressSessions:
         except BusUnavailable as error:
             raise _unavailable(error) from error
         if isinstance(answer, Refused):
-            raise _refusal(answer)
+            raise _refusal(answer, request)
         return answer
 
     async def ask_close(self, sandbox: str) -> SessionClosed | None:
@@ -203,9 +204,15 @@ def _unavailable(error: BusUnavailable) -> TaskFailure:
     )
 
 
-def _refusal(answer: Refused) -> TaskFailure:
+def _refusal(answer: Refused, request: OpenSession) -> TaskFailure:
     reason = f"network: {answer.text.splitlines()[0] if answer.text else answer.code}"
     match answer.code:
+        case "invalid_policy" if request.policy_source == BUILD_ALLOWLIST:
+            text = (
+                "What image builds may reach is not configured well in this installation, so nothing was run:\n\n"
+                f"```\n{answer.text}\n```\n\nYour operator can mend it; then reply in this thread."
+            )
+            return TaskFailure(reason, text)
         case "invalid_policy":
             text = (
                 "The network policy on the default branch does not validate, so nothing was run:\n\n"

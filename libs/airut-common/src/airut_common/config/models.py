@@ -203,6 +203,10 @@ class EgressConfig(StrictModel):
         return self
 
 
+BUILD_ALLOWLIST = "sandbox.build_allowlist"
+"""How messages call it."""
+
+
 class SandboxConfig(StrictModel):
     """Host-wide sandbox settings."""
 
@@ -210,8 +214,8 @@ class SandboxConfig(StrictModel):
     """OCI runtime; None tries Podman's default and then runc, and keeps the one that works."""
     base_image: str | None = None
     """Value of the build argument `AIRUT_BASE`, for hosts without a registry."""
-    build_network: Literal["none", "private"] = "none"
-    """`private` gives image builds unfiltered network access."""
+    build_allowlist: Annotated[str, StringConstraints(max_length=1024 * 1024)] | None = None
+    """What image builds reach, in the format of a repository's network allowlist; None: nothing."""
     max_outbox_files: Annotated[int, Field(ge=0)] = 20
     max_outbox_file_bytes: Annotated[int, Field(ge=0)] = 10 * 1024 * 1024
     max_outbox_total_bytes: Annotated[int, Field(ge=0)] = 20 * 1024 * 1024

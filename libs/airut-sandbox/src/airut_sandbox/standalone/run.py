@@ -8,11 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from airut_common.config.models import BUILD_ALLOWLIST
 from airut_common.contracts.v1 import OpenSession, SessionOpened, new_id
 from airut_egress.engine import Engine
 from airut_egress.engines import OneEngine
 from airut_egress.events import EventSink
 from airut_egress.sessions import SandboxNetworks, engine_settings
+from airut_sandbox.build_network import BuildNetwork, open_namespace
 from airut_sandbox.container import Exit, Mount, SandboxSpec, open_sandbox
 from airut_sandbox.image import ImageRef, Overlay, ensure_image, git_config
 from airut_sandbox.overlay import CA_PATH, CA_VARIABLES
@@ -68,7 +70,7 @@ async def run_command(asked: Asked, state_dir: Path, sink: EventSink, on_line: O
         )
         opened = await networks.open(question, credentials)
         podman = await probe_podman(state_dir / "podman", runtime=asked.settings.sandbox.runtime)
-        image = await _image(podman, asked, opened.ca_certificate)
+        image = await _image(podman, asked, opened.ca_certificate, networks)
         spec = _spec(asked, sandbox_id, image, opened)
         async with open_sandbox(podman, spec) as sandbox:
             await sandbox.attach_network(Path(opened.attach_socket), opened.attach_token)
@@ -95,7 +97,7 @@ async def _networks(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _image(podman: Podman, asked: Asked, ca_pem: str) -> ImageRef:
+async def _image(podman: Podman, asked: Asked, ca_pem: str, networks: SandboxNetworks) -> ImageRef:
     sandbox = asked.settings.sandbox
     overlay = Overlay(
         ca_pem.encode(),
@@ -113,8 +115,38 @@ async def _image(podman: Podman, asked: Asked, ca_pem: str) -> ImageRef:
             installation=_NAME,
             repo=_NAME,
             base_image=sandbox.base_image,
-            network=sandbox.build_network,
+            network=_build_network(podman, sandbox.build_allowlist, networks),
         )
+
+
+def _build_network(podman: Podman, allowlist: str | None, networks: SandboxNetworks) -> BuildNetwork | None:
+    if allowlist is None:
+        return None
+
+    @asynccontextmanager
+    async def network(image: str) -> AsyncIterator[Path]:
+        build_id = new_id()
+        question = OpenSession(
+            sandbox=build_id,
+            task=build_id,
+            repo=_NAME,
+            policy=allowlist,
+            policy_source=BUILD_ALLOWLIST,
+            with_credentials=False,
+        )
+        opened = await networks.open(question, {})
+        labels = {INSTALLATION_LABEL: f"{_NAME}-{build_id}"}
+        try:
+            async with open_namespace(podman, image, name=f"airut-{build_id}", labels=labels) as (
+                holder,
+                namespace,
+            ):
+                await holder.attach_network(Path(opened.attach_socket), opened.attach_token)
+                yield namespace
+        finally:
+            await networks.close(build_id)
+
+    return network
 
 
 def _spec(asked: Asked, sandbox_id: str, image: ImageRef, opened: SessionOpened) -> SandboxSpec:

@@ -32,6 +32,8 @@ class OpenSession(Message):
     """The text of `.airut/network-allowlist.yaml` on the default branch."""
     policy_source: str = ".airut/network-allowlist.yaml"
     """How messages call the file."""
+    with_credentials: bool = True
+    """False for the build of an image, which runs code that nobody has asked for yet: no surrogates, no swaps."""
 
 
 class SessionOpened(Message):
