@@ -25,7 +25,10 @@ def never() -> None:
 
 
 def make(bus: Bus, store: object, **more) -> Claim:
-    values = {"claimed": lambda: None, "has_room": lambda: True, "wish": no_wish, "disk_full": never}
+    values = {
+        "claimed": lambda: None, "has_room": lambda: True, "wish": no_wish, "disk_full": never,
+        "max_queue": dict, "turn_away": no_wish,
+    }  # fmt: skip
     return Claim(store, TaskEvents(bus), **(values | more))
 
 
@@ -63,7 +66,7 @@ async def test_nothing_is_acknowledged_while_the_database_fails_and_what_came_fi
     class SometimesFull:
         tries = 0
 
-        async def add(self, *requests: TaskRequest) -> list[QueuedTask | None]:
+        async def add(self, *requests: TaskRequest, max_queue: object) -> list[QueuedTask | None]:
             self.tries += 1
             if self.tries <= 3:
                 raise OperationalError("INSERT", {}, Exception("database or disk is full"))
@@ -85,7 +88,7 @@ async def test_nothing_is_acknowledged_while_the_database_fails_and_what_came_fi
 
 async def test_a_request_that_cannot_be_written_stands_in_nobodys_way(bus: Bus, store: Store) -> None:
     class Picky:
-        async def add(self, *requests: TaskRequest) -> list[QueuedTask | None]:
+        async def add(self, *requests: TaskRequest, max_queue: object) -> list[QueuedTask | None]:
             if any(request.id == "bad" for request in requests):
                 raise DataError("INSERT", {}, Exception("no such character"))
             return await store.add(*requests)
@@ -102,7 +105,7 @@ async def test_one_that_is_cancelled_while_it_waits_takes_nobody_along(bus: Bus,
     go = asyncio.Event()
 
     class Slow:
-        async def add(self, *requests: TaskRequest) -> list[QueuedTask | None]:
+        async def add(self, *requests: TaskRequest, max_queue: object) -> list[QueuedTask | None]:
             await go.wait()
             return await store.add(*requests)
 
@@ -116,3 +119,24 @@ async def test_one_that_is_cancelled_while_it_waits_takes_nobody_along(bus: Bus,
     go.set()
     await works[2]
     assert (await store.begin_next()).id == "c"
+
+
+async def test_a_message_too_many_is_turned_away_and_a_wish_to_stop_never_is(bus: Bus, store: Store) -> None:
+    away: list[str] = []
+    wishes: list[str] = []
+
+    async def turn_away(task: QueuedTask) -> None:
+        away.append(task.id)
+
+    async def wish(task: QueuedTask) -> None:
+        wishes.append(task.id)
+
+    claim = make(bus, store, max_queue=lambda: {"demo": 2}, turn_away=turn_away, wish=wish)
+    for number in range(4):
+        await claim(task_request(id=f"t{number}"))
+    await claim(task_request(id="other", repo="elsewhere"))
+    (first,) = await store.waiting(task="t0")
+    await claim(task_request(id="stop", conversation=first.conversation, text="Stop."))
+    assert (away, wishes) == (["t2", "t3"], ["stop"])
+    await claim(task_request(id="t3"))
+    assert away == ["t2", "t3", "t3"], "the process may have died before anybody was answered"

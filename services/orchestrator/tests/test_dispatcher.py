@@ -80,6 +80,7 @@ class Bench:
     made_room: list[bool] = field(default_factory=list)
     lost: list[TakenOver] = field(default_factory=list)
     asked: list[tuple[str, str, str]] = field(default_factory=list)
+    most_of: dict[str, int] = field(default_factory=dict)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -118,6 +119,7 @@ def make_bench(store: Store, bus: Bus, *, most: int = 2) -> Bench:
         events=TaskEvents(bus),
         settings=lambda repo: SETTINGS,
         max_concurrent=lambda: most,
+        max_concurrent_of=lambda: bench.most_of,
         replied=lambda: bench.replied.append(True),
         abandoned=abandoned.append,
         host_lost=host_lost,
@@ -464,3 +466,35 @@ async def test_who_cannot_say_that_it_lives_ends_its_tasks_before_others_take_th
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
         bench.runner.gate("a").set()
+
+
+async def test_a_repository_runs_no_more_than_it_may_and_others_go_on(bench: Bench) -> None:
+    bench.most_of["demo"] = 1
+    for name in ("a", "b"):
+        await bench.ask(name)
+    await bench.store.add(task_request(id="c", repo="elsewhere"))
+    async with bench.running():
+        await bench.runner.until(lambda: bench.runner.running == {"a", "c"})
+        bench.runner.gate("a").set()
+        await bench.runner.until(lambda: bench.runner.running == {"b", "c"})
+        bench.most_of.clear()
+        for name in ("b", "c"):
+            bench.runner.gate(name).set()
+
+
+async def test_who_is_turned_away_is_answered_once_and_never_run(bench: Bench) -> None:
+    await bench.store.add(task_request(id="a"))
+    (late,) = await bench.store.add(task_request(id="b"), max_queue={"demo": 1})
+    assert late.queue_full
+    for _ in range(2):
+        await bench.dispatcher.turn_away(late)
+    bench.runner.gate("a").set()
+    async with bench.running():
+        await bench.until_state("a", "replying")
+    assert {name: outcome for name, (outcome, _) in (await answers(bench)).items()} == {
+        "a": "done",
+        "b": "refused",
+    }
+    assert "was not taken" in (await answers(bench))["b"][1]
+    assert bench.runner.begun == ["a"]
+    assert bench.replied == [True, True]

@@ -98,6 +98,11 @@ async def run(service: Service) -> None:
         events=events,
         settings=lambda repo: _settings(config, secrets, repo),
         max_concurrent=lambda: config.server.max_concurrent,
+        max_concurrent_of=lambda: {
+            name: repo.max_concurrent
+            for name, repo in config.repos.items()
+            if repo.max_concurrent is not None
+        },
         replied=relay.wake,
         abandoned=sessions.close_later,
         host_lost=host_lost,
@@ -125,6 +130,8 @@ async def run(service: Service) -> None:
         has_room=dispatcher.has_room,
         wish=dispatcher.take_wish,
         disk_full=reserve.give_up,
+        max_queue=lambda: {name: repo.max_queue for name, repo in config.repos.items()},
+        turn_away=dispatcher.turn_away,
     )
     claiming = service.spawn(
         "claim",

@@ -1,7 +1,7 @@
 """A request from the bus becomes a row of the database; only then is it acknowledged."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -40,16 +40,21 @@ class Claim:
         has_room: Callable[[], bool],
         wish: Callable[[QueuedTask], Awaitable[None]],
         disk_full: Callable[[], None],
+        max_queue: Callable[[], Mapping[str, int]],
+        turn_away: Callable[[QueuedTask], Awaitable[None]],
     ) -> None:
         """`claimed` is told that there may be something to start; `has_room` says whether it could begin now; `wish`
         gets a message that asks to stop its conversation; `disk_full` makes some room, so that the task can be taken
-        in and refused with a reply."""
+        in and refused with a reply; `max_queue` says how many messages of a repository may wait, and `turn_away` gets
+        one too many."""
         self._store = store
         self._events = events
         self._claimed = claimed
         self._has_room = has_room
         self._wish = wish
         self._disk_full = disk_full
+        self._max_queue = max_queue
+        self._turn_away = turn_away
         self._waiting: list[_Waiting] = []
         self._together = TOGETHER
         self._committing = asyncio.Lock()
@@ -62,7 +67,10 @@ class Claim:
             log.info("task_known", task=request.id)
             return
         if asks_to_stop(request):
-            await self._stop(task)
+            await self._later(self._wish(task))
+        elif task.queue_full:
+            # A crash before this is another delivery, which finds the task waiting still.
+            await self._later(self._turn_away(task))
         log.info("task_claimed", task=task.id, repo=request.repo, conversation=task.conversation)
         # Told before the dispatcher can say anything of it. A second delivery tells it again: the first process
         # may have died before anybody heard of the task.
@@ -70,9 +78,9 @@ class Claim:
         self._claimed()
         await self._events.flush()
 
-    async def _stop(self, wish: QueuedTask) -> None:
+    async def _later(self, work: Awaitable[None]) -> None:
         try:
-            await self._wish(wish)
+            await work
         except SQLAlchemyError as error:
             raise Retry(f"database: {type(error).__name__}", timedelta(seconds=RETRY_SECONDS)) from error
 
@@ -93,7 +101,7 @@ class Claim:
     async def _commit_some(self) -> None:
         some = self._waiting[: self._together]
         try:
-            tasks = await self._store.add(*(request for request, _ in some))
+            tasks = await self._store.add(*(request for request, _ in some), max_queue=self._max_queue())
         except _AWAY as error:
             log.warning("not_claimed", tasks=len(some), reason=str(error.__cause__ or error))
             if is_disk_full(error):

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -16,7 +16,7 @@ from airut_orchestrator.events import TaskEvents
 from airut_orchestrator.replies import build_reply
 from airut_orchestrator.reserve import is_disk_full
 from airut_orchestrator.runner import Finished, Settings
-from airut_orchestrator.stopping import answer_to_wish, never_begun
+from airut_orchestrator.stopping import answer_to_wish, never_begun, queue_full
 from airut_orchestrator.verdict import Result
 from airut_orchestrator.wishes import asks_to_stop
 from airut_orchestrator.work import Work
@@ -57,13 +57,15 @@ class Dispatcher:
         events: TaskEvents,
         settings: Callable[[str], Settings],
         max_concurrent: Callable[[], int],
+        max_concurrent_of: Callable[[], Mapping[str, int]],
         replied: Callable[[], None],
         abandoned: Callable[[str], None],
         host_lost: Callable[[TakenOver], Awaitable[None]],
         ask_host: Callable[[str, str, str], Awaitable[bool]],
         disk_full: Callable[[], None],
     ) -> None:
-        """`settings` gives a repository's configuration as it is now; `replied` is told that a reply waits to be
+        """`settings` gives a repository's configuration as it is now, `max_concurrent_of` the limits of those that
+        have one; `replied` is told that a reply waits to be
         published; `abandoned` that a sandbox's network session may still be open; `host_lost` what was taken over from
         another host; `ask_host` asks another host (its name, the task, who asks) to stop a task; `disk_full` makes some
         room."""
@@ -72,6 +74,7 @@ class Dispatcher:
         self._events = events
         self._settings = settings
         self._max_concurrent = max_concurrent
+        self._max_concurrent_of = max_concurrent_of
         self._replied = replied
         self._abandoned = abandoned
         self._host_lost = host_lost
@@ -157,7 +160,7 @@ class Dispatcher:
         """Start what may start now; the seconds after which to look again when the database did not answer."""
         while self.has_room():
             try:
-                task = await self._store.begin_next(tuple(self._running))
+                task = await self._store.begin_next(tuple(self._running), self._max_concurrent_of())
             except SQLAlchemyError as error:
                 log.warning("queue_unreadable", reason=str(error.__cause__ or error))
                 return RETRY_SECONDS
@@ -226,6 +229,16 @@ class Dispatcher:
         await self._store.note_stopped(wish.id, stopped + len(running))
         for work in running:
             work.stop(by)
+
+    async def turn_away(self, task: QueuedTask) -> None:
+        """Answer a message that found the queue full.
+
+        Raises:
+            SQLAlchemyError: the database did not answer.
+        """
+        if await self._store.finish_waiting(queue_full(task), "the queue is full"):
+            log.warning("queue_full", repo=task.request.repo, task=task.id)
+            self._replied()
 
     async def _stop_elsewhere(self, found: Sequence[tuple[str, str]], by: str) -> int:
         return sum([await self._ask_host(host, task, by) for task, host in found])

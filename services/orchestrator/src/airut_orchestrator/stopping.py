@@ -1,4 +1,4 @@
-"""What is answered when a person stops something. Pure."""
+"""What is answered when something does not run to its end, or not at all. Pure."""
 
 from airut_common.contracts.v1 import Reply
 from airut_orchestrator.database.store import QueuedTask
@@ -21,6 +21,15 @@ def never_begun(task: QueuedTask, by: str) -> Reply:
     """The reply to a message that waited."""
     text = f"Stopped by {by} before it began. Send it again to have it done."
     return build_reply(task, Result("stopped", text), duration_seconds=0)
+
+
+def queue_full(task: QueuedTask) -> Reply:
+    """The reply to a message that came when as many waited as may."""
+    text = (
+        "So many messages of this repository wait already that yours was not taken. Nothing was run. "
+        "Send it again when some of them are done."
+    )
+    return build_reply(task, Result("refused", text), duration_seconds=0)
 
 
 def stopped_at_work(by: str, answer: str) -> Result:

@@ -273,6 +273,10 @@ class RepoConfig(StrictModel):
     environment: dict[str, str] = Field(default_factory=dict)
     agent: AgentConfig = AgentConfig()
     limits: LimitsConfig = LimitsConfig()
+    max_concurrent: Annotated[int, Field(ge=1)] | None = None
+    """Tasks of this repository that run at the same time, on all hosts together; None: as many as hosts take."""
+    max_queue: Annotated[int, Field(ge=1)] = 200
+    """So many messages may wait; one more is answered that it was not taken."""
 
     @model_validator(mode="after")
     def _push_credential_exists(self) -> Self:

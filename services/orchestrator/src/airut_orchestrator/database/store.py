@@ -4,10 +4,11 @@ Who changes the tasks of a conversation holds its row (`_held`): orchestrators o
 SQLite knows no row locks and needs none: there a transaction is alone from its beginning.
 """
 
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import update_wrapper
+from types import MappingProxyType
 from typing import Any, Concatenate
 
 from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
@@ -20,6 +21,7 @@ from airut_orchestrator.database.merging import answer, merge_waiting, merged_in
 from airut_orchestrator.database.schema import ACTIVE, Conversation, OutgoingReply, Task
 
 LEASE = timedelta(seconds=60)
+NO_LIMITS: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class QueuedTask:
     """When it has just come: 1 is next among those of its conversation that wait."""
     waits_for_turn: bool = False
     """When it has just come: its conversation is at work."""
+    queue_full: bool = False
+    """When it has just come: as many messages of its repository wait already as may."""
     stopped: int = 0
     """When it asked to stop its conversation: how many tasks were."""
     lost_with: str | None = None
@@ -94,27 +98,34 @@ class Store:
         self._host = host
 
     @transaction
-    def add(self, session: Session, *requests: TaskRequest) -> list[QueuedTask | None]:
+    def add(
+        self, session: Session, *requests: TaskRequest, max_queue: Mapping[str, int] = NO_LIMITS
+    ) -> list[QueuedTask | None]:
         """Commit requests as queued tasks, in this order. A known id changes nothing; a conversation that is unknown,
-        or of another repository, is not joined: a new one begins.
+        or of another repository, is not joined: a new one begins. `max_queue` says of repositories how many messages
+        may wait.
 
         Answers for each the task while it waits in the queue, None when it has left it already.
         """
         for conversation in sorted({request.conversation for request in requests if request.conversation}):
             _find(session, conversation)  # in one order everywhere, so that no two wait for each other
-        return [_add(session, request) for request in requests]
+        return [_add(session, request, max_queue.get(request.repo)) for request in requests]
 
     @transaction
-    def begin_next(self, session: Session, but: Collection[str] = ()) -> QueuedTask | None:
+    def begin_next(
+        self, session: Session, but: Collection[str] = (), max_concurrent: Mapping[str, int] = NO_LIMITS
+    ) -> QueuedTask | None:
         """Lease the oldest queued task whose conversation has nothing under way and lies on no other host, and merge
         into it what waits in the conversation behind it, as far as `how_many_together` allows. A task that is tried
-        again keeps those it has and gets no others: they are not to fall with it. `but` names tasks to pass over."""
+        again keeps those it has and gets no others: they are not to fall with it. `but` names tasks to pass over,
+        `max_concurrent` how many of a repository may be under way; two hosts that look at the same moment may exceed
+        it by one."""
         busy = select(Task.conversation).where(Task.state.in_(ACTIVE))
         waiting = (
             select(Task, Conversation)
             .join(Conversation, Conversation.id == Task.conversation)
             .where(Task.state == "queued", Task.conversation.not_in(busy), Task.id.not_in(but))
-            .where(self._may_have)
+            .where(self._may_have, Task.repo.not_in(_at_their_limit(session, max_concurrent)))
             .order_by(Task.position)
             .limit(1)
             .with_for_update(skip_locked=True, key_share=True)
@@ -349,7 +360,7 @@ class Store:
         )
 
 
-def _add(session: Session, request: TaskRequest) -> QueuedTask | None:
+def _add(session: Session, request: TaskRequest, max_queue: int | None) -> QueuedTask | None:
     task = session.scalar(select(Task).where(Task.id == request.id))
     if task is None:
         conversation = _conversation(session, request)
@@ -376,7 +387,29 @@ def _add(session: Session, request: TaskRequest) -> QueuedTask | None:
     )
     place = session.scalar(waiting)
     turn = bool(session.scalar(select(_is_at_work(conversation)))) or (place or 1) > 1
-    return replace(_queued(task, conversation), place=place, waits_for_turn=turn)
+    full = max_queue is not None and _is_behind(session, task, max_queue)
+    return replace(_queued(task, conversation), place=place, waits_for_turn=turn, queue_full=full)
+
+
+def _is_behind(session: Session, task: Task, count: int) -> bool:
+    """Whether so many tasks of its repository wait before it."""
+    before = (
+        select(Task.position)
+        .where(Task.state == "queued", Task.repo == task.repo, Task.position < task.position)
+        .order_by(Task.position)
+        .offset(count - 1)
+        .limit(1)
+    )
+    return session.scalar(before) is not None
+
+
+def _at_their_limit(session: Session, max_concurrent: Mapping[str, int]) -> list[str]:
+    if not max_concurrent:
+        return []
+    under_way = select(Task.repo, func.count()).where(Task.state.in_(ACTIVE)).group_by(Task.repo)
+    return [
+        repo for repo, count in session.execute(under_way) if count >= max_concurrent.get(repo, count + 1)
+    ]
 
 
 def _conversation(session: Session, request: TaskRequest) -> Conversation:
