@@ -141,6 +141,8 @@ async def test_a_handler_may_refuse_for_good(installation: Installation) -> None
 FORBIDDEN_PUBLISH = [
     ("dashboard", "airut.v1.task.requested.demo"),
     ("dashboard", "airut.v1.svc.egress.local.open"),
+    ("dashboard", "airut.v1.svc.orchestrator.local.stop"),
+    ("dashboard", "airut.v1.svc.orchestrator.local.gc"),
     ("dashboard", "airut.v1.event.task.demo.t1"),
     ("dashboard", f"$KV.{CONFIG_BUCKET}.server"),
     ("dashboard", "$JS.API.STREAM.DELETE.AIRUT_EVENTS"),

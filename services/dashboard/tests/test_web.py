@@ -11,6 +11,7 @@ import uvicorn
 from airut_common.contracts.v1 import PlanStep
 from airut_dashboard.feed import Feed
 from airut_dashboard.model import ReadModel
+from airut_dashboard.stopping import CannotStop
 from airut_dashboard.web import build_web
 
 
@@ -18,6 +19,14 @@ class Site:
     def __init__(self) -> None:
         self.model, self.feed = ReadModel(), Feed()
         self.url = ""
+        self.asked: list[str] = []
+        self.answer: bool | Exception = True
+
+    async def stop(self, task: str) -> bool:
+        self.asked.append(task)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
 
     def happen(self, sequence, entry) -> None:
         self.feed.publish(self.model.apply(sequence, entry))
@@ -26,7 +35,7 @@ class Site:
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
     site = Site()
-    web = build_web(site.model, site.feed, public_url=None)
+    web = build_web(site.model, site.feed, public_url="https://airut.example.com/", stop=site.stop)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(web, log_config=None, lifespan="off"))
     task = asyncio.create_task(server.serve([listener]))
@@ -179,3 +188,68 @@ async def test_the_page_of_a_merged_message_leads_to_its_task_and_back(site, sta
         assert "Answers 2 messages" in page
         assert 'href="/tasks/t2"' in page
         assert "place 2" in page
+
+
+OURS = {"Airut-Request": "stop"}
+
+
+async def test_a_task_is_stopped_and_the_answer_says_what_happened(site, state) -> None:
+    site.happen(1, state(state="running"))
+    async with httpx.AsyncClient(base_url=site.url, headers=OURS) as client:
+        assert (await client.post("/api/v1/tasks/t1/stop")).status_code == 202
+        site.answer = False
+        answer = await client.post("/api/v1/tasks/t1/stop")
+        assert (answer.status_code, answer.json()["detail"]) == (
+            409,
+            "there was nothing to stop: it is about to end",
+        )
+        site.answer = CannotStop("the orchestrator does not answer; try again in a moment")
+        answer = await client.post("/api/v1/tasks/t1/stop")
+        assert (answer.status_code, answer.json()["detail"]) == (503, str(site.answer))
+        assert (await client.post("/api/v1/tasks/nobody/stop")).status_code == 404
+        assert site.asked == ["t1"] * 3
+        site.happen(2, state(state="timed_out", at=1))
+        answer = await client.post("/api/v1/tasks/t1/stop")
+        assert (answer.status_code, answer.json()["detail"]) == (409, "it has ended: timed out")
+        assert 'class="stop"' not in (await client.get("/tasks/t1")).text
+    assert site.asked == ["t1"] * 3
+
+
+FORGED = {
+    "a form": {"Content-Type": "application/x-www-form-urlencoded"},
+    "a form of another site": {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"},
+    "another origin with our header": OURS | {"Origin": "https://evil.example"},
+    "another site with our header": OURS | {"Sec-Fetch-Site": "cross-site"},
+    "a sibling domain": OURS | {"Sec-Fetch-Site": "same-site"},
+    "no origin": OURS | {"Origin": "null"},
+    "a name that is like ours": OURS | {"Origin": "https://airut.example.com.evil.example"},
+}
+
+
+@pytest.mark.parametrize("what", FORGED)
+async def test_row_56_no_page_of_somebody_else_stops_a_task(site, state, what: str) -> None:
+    site.happen(1, state(state="running"))
+    async with httpx.AsyncClient(base_url=site.url) as client:
+        answer = await client.post("/api/v1/tasks/t1/stop", headers=FORGED[what])
+    assert answer.status_code == 403
+    assert site.asked == []
+
+
+async def test_row_56_nor_does_rebinding_or_a_link_or_a_preflight(site, state) -> None:
+    site.happen(1, state(state="running"))
+    async with httpx.AsyncClient(base_url=site.url, headers=OURS) as client:
+        rebound = await client.post("/api/v1/tasks/t1/stop", headers={"Host": "evil.example"})
+        link = await client.get("/api/v1/tasks/t1/stop")
+        preflight = await client.options(
+            "/api/v1/tasks/t1/stop",
+            headers={
+                "Origin": "https://evil.example",
+                "Access-Control-Request-Method": "POST",
+                "Access-Control-Request-Headers": "airut-request",
+            },
+        )
+        ours = await client.post("/api/v1/tasks/t1/stop", headers={"Origin": "https://airut.example.com"})
+    assert (rebound.status_code, link.status_code, preflight.status_code) == (421, 405, 405)
+    assert not [name for name in preflight.headers if name.startswith("access-control")]
+    assert ours.status_code == 202
+    assert site.asked == ["t1"]

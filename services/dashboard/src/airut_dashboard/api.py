@@ -2,11 +2,12 @@
 
 from datetime import datetime
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel
 
 from airut_common.contracts.v1 import AgentOutput, EgressEvent, EmailEvidence, PlanStep, Usage
 from airut_dashboard.model import ReadModel, TaskView
+from airut_dashboard.stopping import CannotStop, Stop, is_forged
 
 
 class TaskSummary(BaseModel):
@@ -41,7 +42,14 @@ class TaskSummary(BaseModel):
         return cls(final=view.is_final, **fields)
 
 
-def api_router(model: ReadModel) -> APIRouter:
+class Stopped(BaseModel):
+    """The answer to a stop: it ends within seconds, and its events tell when."""
+
+    task: str
+    stopped: bool = True
+
+
+def api_router(model: ReadModel, stop: Stop, public_url: str | None) -> APIRouter:
     """Routes under `/api/v1`."""
     router = APIRouter(prefix="/api/v1")
 
@@ -75,6 +83,21 @@ def api_router(model: ReadModel) -> APIRouter:
     async def network(task_id: str) -> list[EgressEvent]:
         """What its sandbox tried to reach, in order."""
         return [entry for change in known(task_id).network if isinstance(entry := change.entry, EgressEvent)]
+
+    @router.post("/tasks/{task_id}/stop", status_code=202)
+    async def stop_task(task_id: str, request: Request) -> Stopped:
+        """End a task, whether it runs or waits. Needs the header `Airut-Request`, with any value."""
+        if (reason := is_forged(request.headers, public_url)) is not None:
+            raise HTTPException(403, reason)
+        view = known(task_id)
+        if view.is_final:
+            raise HTTPException(409, f"it has ended: {view.state.replace('_', ' ')}")
+        try:
+            if await stop(task_id):
+                return Stopped(task=task_id)
+        except CannotStop as error:
+            raise HTTPException(503, str(error)) from None
+        raise HTTPException(409, "there was nothing to stop: it is about to end")
 
     @router.get("/health")
     async def health() -> dict[str, int]:

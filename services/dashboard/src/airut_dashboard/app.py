@@ -15,6 +15,7 @@ from airut_dashboard.decode import decode_event
 from airut_dashboard.feed import Feed
 from airut_dashboard.model import ReadModel
 from airut_dashboard.security import require_loopback
+from airut_dashboard.stopping import stop_over
 from airut_dashboard.web import build_web
 
 EVENT_SUBJECTS = ("airut.v1.event.>",)
@@ -38,7 +39,7 @@ async def run(service: Service) -> None:
     require_loopback(host)
     server = uvicorn.Server(
         uvicorn.Config(
-            build_web(model, feed, public_url=settings.public_url),
+            build_web(model, feed, public_url=settings.public_url, stop=stop_over(service.bus)),
             access_log=False,
             log_config=None,
             lifespan="off",

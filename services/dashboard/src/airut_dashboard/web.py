@@ -1,4 +1,4 @@
-"""Pages, live streams and the JSON API. Reads the model, changes nothing."""
+"""Pages, live streams and the JSON API. Reads the model; the one thing that can be changed is that a task stops."""
 
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
@@ -15,16 +15,17 @@ from airut_dashboard.feed import Feed, Subscription, TooManyPages
 from airut_dashboard.model import Change, ReadModel, TaskView
 from airut_dashboard.render import Renderer, static_folder
 from airut_dashboard.security import guard
+from airut_dashboard.stopping import Stop
 
 PING_SECONDS = 15
 
 
-def build_web(model: ReadModel, feed: Feed, *, public_url: str | None) -> FastAPI:
+def build_web(model: ReadModel, feed: Feed, *, public_url: str | None, stop: Stop) -> FastAPI:
     """The web application over a read model and its feed."""
     web = FastAPI(title="Airut", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
     web.middleware("http")(guard(public_url))
     web.mount("/static", StaticFiles(directory=static_folder()))
-    web.include_router(api_router(model))
+    web.include_router(api_router(model, stop, public_url))
     render = Renderer()
 
     @web.get("/", response_class=HTMLResponse, include_in_schema=False)

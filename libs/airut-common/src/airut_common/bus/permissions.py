@@ -113,5 +113,7 @@ PERMISSIONS: Final[Mapping[str, Permissions]] = {
         subscribe=("airut.v1.svc.egress.>", *_MICRO),
         answers=True,
     ),
-    "dashboard": _service("dashboard", publish=_follow(EVENTS.name)),
+    "dashboard": _service(
+        "dashboard", publish=(*_follow(EVENTS.name), "airut.v1.svc.orchestrator._any.stop")
+    ),
 }

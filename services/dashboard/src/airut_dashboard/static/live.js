@@ -27,6 +27,39 @@ function nearEnd(element) {
   return element.scrollHeight - element.scrollTop - element.clientHeight < 80;
 }
 
+// The head of a page is replaced as news comes in, so what was asked for is kept here.
+const stop = { asked: false, answer: "" };
+
+function showStop() {
+  const button = document.querySelector("[data-stop]");
+  if (!button) return;
+  button.disabled = stop.asked;
+  button.textContent = stop.asked ? "Stopping" : "Stop";
+  document.querySelector(".stop-answer").textContent = stop.answer;
+}
+
+async function askToStop(task) {
+  stop.asked = true;
+  stop.answer = "";
+  showStop();
+  try {
+    const answer = await fetch(`/api/v1/tasks/${encodeURIComponent(task)}/stop`, {
+      method: "POST",
+      headers: { "Airut-Request": "stop" },
+    });
+    if (!answer.ok) throw new Error((await answer.json()).detail);
+  } catch (error) {
+    stop.asked = false;
+    stop.answer = error.message;
+    showStop();
+  }
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-stop]");
+  if (button) askToStop(button.dataset.stop);
+});
+
 const page = document.scrollingElement;
 const handlers = {
   row(html) {
@@ -35,6 +68,7 @@ const handlers = {
   },
   header(html) {
     document.getElementById("header").replaceChildren(parse(html));
+    showStop();
   },
   progress(html) {
     document.getElementById("progress").replaceChildren(parse(html));
