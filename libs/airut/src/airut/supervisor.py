@@ -73,6 +73,11 @@ class Child:
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
+    def restart(self) -> None:
+        """Have it end in order; `supervise` starts it again."""
+        if self.process is not None and self.process.returncode is None:
+            self.process.terminate()
+
     async def _run_once(self) -> int:
         self.process = process = await asyncio.create_subprocess_exec(
             *_dies_with_us(self.spec.argv),

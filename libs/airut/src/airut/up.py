@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from watchfiles import awatch
 
 from airut.bus_access import bus_url
+from airut.bus_care import BusCare
 from airut.console import LogView
 from airut.errors import UsageError
 from airut.identities import ensure_identity, seed_file
@@ -44,7 +45,7 @@ async def run_installation(installation: Installation) -> None:
             running: list[tuple[Child, asyncio.Task[None]]] = []
             stack.push_async_callback(_stop_in_order, running)
             if installation.config.nats_url is None:
-                _start(_nats_child(installation), _only_trouble(view), running)
+                stack.push_async_callback(_cancel, _start_bus(installation, view, running))
             await _prepare_bus(installation)
             services: list[tuple[Child, asyncio.Task[None]]] = []
             stack.push_async_callback(_stop_in_order, services)
@@ -60,14 +61,30 @@ def _start(spec: ChildSpec, write: LineWriter, into: list[tuple[Child, asyncio.T
     into.append((child, asyncio.get_running_loop().create_task(child.supervise(), name=spec.name)))
 
 
-def _only_trouble(view: LogView) -> LineWriter:
-    """The server's banner and notices are not what an operator reads this log for."""
+def _start_bus(
+    installation: Installation, view: LogView, into: list[tuple[Child, asyncio.Task[None]]]
+) -> asyncio.Task[None]:
+    """The embedded server, and who looks after it."""
+
+    def restart() -> None:
+        view.write(OURSELVES, "there is room on the disk again: nats-server is started anew")
+        into[0][0].restart()
+
+    care = BusCare(installation.nats, restart)
 
     def write(name: str, line: str) -> None:
+        care.heard(line)
+        # The server's banner and notices are not what an operator reads this log for.
         if "[INF]" not in line:
             view.write(name, line)
 
-    return write
+    _start(_nats_child(installation), write, into)
+    return asyncio.get_running_loop().create_task(care.look_after(), name="bus-care")
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _stop_in_order(children: list[tuple[Child, asyncio.Task[None]]]) -> None:
