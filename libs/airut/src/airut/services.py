@@ -35,7 +35,9 @@ class ServiceKind:
 #: In stopping order: no new work, then the work, then its network, then the view of it all.
 SERVICES = (
     ServiceKind("gateway-email", "airut_gateway_email", 10),
-    ServiceKind("orchestrator", "airut_orchestrator", 30, reads=("AIRUT_DATABASE_URL",)),
+    ServiceKind(
+        "orchestrator", "airut_orchestrator", 30, reads=("AIRUT_DATABASE_URL", "PGPASSFILE", "PGSSLROOTCERT")
+    ),
     ServiceKind("egress-proxy", "airut_egress_proxy", 10),
     ServiceKind("dashboard", "airut_dashboard", 5),
 )
