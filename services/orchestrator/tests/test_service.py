@@ -12,7 +12,7 @@ from airut_common.contracts.v1 import PlanStep, Refused, new_id
 from airut_common.testing.builders import email_route
 from airut_sandbox.testing.containers import base_image, podman
 
-from .site import POLICY, Site, good_files, open_site
+from .site import POLICY, VERSION, Site, good_files, open_site
 
 __all__ = ["base_image", "podman"]  # fixtures
 
@@ -65,6 +65,7 @@ async def test_every_state_is_told_in_order_with_timings(site: Site) -> None:
     stages = {"mirror", "workspace", "image", "inbox", "agent", "egress_open", "container", "attach", "start"}
     assert stages | {"accept_to_claim", "accept_to_agent"} <= running.timings_ms.keys()
     assert running.sandbox == site.egress.opened[-1].sandbox
+    assert running.agent_version == VERSION
     assert final.usage.turns == 2
     assert [event.type for event in site.outputs(task)] == ["prompt", "system", "text", "result"]
 

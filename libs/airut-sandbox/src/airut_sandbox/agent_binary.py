@@ -89,7 +89,7 @@ async def ensure_agent(
     Raises:
         AgentUnavailable: no such version, a registry that cannot be reached, or bytes that are not the announced.
     """
-    if not _VERSION.fullmatch(version):
+    if not is_version(version):
         raise AgentUnavailable(f"{version!r} is not a version of the agent")
     flavour = platform_name(platform.machine(), libc)
     program = cache_dir / version / flavour / PROGRAM
@@ -113,6 +113,28 @@ async def ensure_agent(
     return program
 
 
+def is_version(text: str) -> bool:
+    """Whether it is an exact version, and no channel."""
+    return _VERSION.fullmatch(text) is not None
+
+
+async def published_version(channel: str, *, registry: str | None, ca_file: Path | None, package: str) -> str:
+    """The version that a dist-tag of a package names now.
+
+    Raises:
+        AgentUnavailable: there is no such tag, or the registry cannot be asked.
+    """
+    source = _Source(registry or registry_url(os.environ), package, channel)
+    try:
+        async with _client(ca_file) as client:
+            metadata = await _read_metadata(client, source)
+    except httpx.HTTPError as error:
+        raise AgentUnavailable(f"{package} {channel}: {_explain(error)}") from error
+    if metadata.name != package or not is_version(metadata.version):
+        raise AgentUnavailable(f"{package} {channel}: the registry answered for something else")
+    return metadata.version
+
+
 def platform_name(machine: str, libc: Literal["glibc", "musl"]) -> str:
     """The suffix of the platform package, such as `linux-x64` or `linux-arm64-musl`.
 
@@ -133,17 +155,25 @@ async def _fetch(source: _Source, program: Path, ca_file: Path | None) -> None:
     started = time.monotonic()
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".fetch-", dir=program.parent)))
-        context = ssl.create_default_context()
-        if ca_file is not None:
-            context.load_verify_locations(cafile=ca_file)
-        client = await stack.enter_async_context(httpx.AsyncClient(verify=context, timeout=_IDLE_SECONDS))
+        client = await stack.enter_async_context(_client(ca_file))
         metadata = await _read_metadata(client, source)
+        if (metadata.name, metadata.version) != (source.package, source.version):
+            raise AgentUnavailable(
+                f"{source.package} {source.version}: the registry answered for something else"
+            )
         archive = folder / "package.tgz"
         await _download(client, metadata.dist, archive)
         await asyncio.to_thread(_extract, archive, folder / PROGRAM)
         (folder / PROGRAM).rename(program)
     seconds = round(time.monotonic() - started, 1)
     _log.info("agent fetched", package=source.package, version=source.version, seconds=seconds)
+
+
+def _client(ca_file: Path | None) -> httpx.AsyncClient:
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        context.load_verify_locations(cafile=ca_file)
+    return httpx.AsyncClient(verify=context, timeout=_IDLE_SECONDS)
 
 
 async def _read_metadata(client: httpx.AsyncClient, source: _Source) -> _Metadata:
@@ -160,12 +190,9 @@ async def _read_metadata(client: httpx.AsyncClient, source: _Source) -> _Metadat
             if len(body) > _MAX_METADATA_BYTES:
                 raise AgentUnavailable(f"{source.package}: the registry's answer is too large")
     try:
-        metadata = _Metadata.model_validate_json(body)
+        return _Metadata.model_validate_json(body)
     except ValidationError as error:
         raise AgentUnavailable(f"{source.package}: the registry's answer is not understood") from error
-    if (metadata.name, metadata.version) != (source.package, source.version):
-        raise AgentUnavailable(f"{source.package} {source.version}: the registry answered for something else")
-    return metadata
 
 
 async def _download(client: httpx.AsyncClient, dist: _Dist, target: Path) -> None:

@@ -32,6 +32,7 @@ class TaskSummary(BaseModel):
     updated_at: datetime
     usage: Usage | None
     timings_ms: dict[str, float]
+    agent_version: str | None
     requests: int
     denied: int
 

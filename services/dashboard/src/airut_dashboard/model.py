@@ -71,6 +71,7 @@ class TaskView:
     plan_left_out: int = 0
     usage: Usage | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
+    agent_version: str | None = None
     requests: int = 0
     denied: int = 0
     changes: deque[Change] = field(default_factory=lambda: deque(maxlen=MAX_CHANGES_PER_TASK))
@@ -199,6 +200,7 @@ def _apply_state(view: TaskView, event: TaskStateChanged) -> None:
     view.reason = event.reason
     view.usage = event.usage or view.usage
     view.timings_ms |= event.timings_ms
+    view.agent_version = event.agent_version or view.agent_version
 
 
 def _apply_progress(view: TaskView, change: Change, event: AgentProgress) -> None:

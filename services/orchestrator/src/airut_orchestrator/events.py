@@ -34,10 +34,16 @@ class TaskEvents:
         reason: str | None = None,
         sandbox: str | None = None,
         timings: Mapping[str, float] | None = None,
+        agent_version: str | None = None,
     ) -> None:
         """Publish that a task entered a state."""
         event = _state(task.request, task.conversation, state)
-        more = {"sandbox": sandbox, "reason": reason, "timings_ms": dict(timings or {})}
+        more = {
+            "sandbox": sandbox,
+            "reason": reason,
+            "timings_ms": dict(timings or {}),
+            "agent_version": agent_version,
+        }
         self.publish(event.model_copy(update=more))
 
     def claimed(self, task: QueuedTask, *, has_room: bool) -> None:

@@ -32,6 +32,7 @@ class Execution:
     store: Store
     events: TaskEvents
     watch: Stopwatch
+    agent_version: str
     begun: bool = False
     """The agent's process was started."""
     transcript: Transcript = field(init=False)
@@ -77,7 +78,13 @@ class Execution:
         def started() -> None:
             self.begun = True
             self.watch.timings_ms |= {"start": _milliseconds_since(starting)} | self._since_accepted()
-            self.events.entered(self.task, "running", sandbox=sandbox_id, timings=self.watch.timings_ms)
+            self.events.entered(
+                self.task,
+                "running",
+                sandbox=sandbox_id,
+                timings=self.watch.timings_ms,
+                agent_version=self.agent_version,
+            )
             for request in self.task.requests:
                 self.transcript.prompt(request.text)
 

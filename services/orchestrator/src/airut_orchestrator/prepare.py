@@ -19,7 +19,7 @@ from airut_orchestrator.patience import patiently
 from airut_orchestrator.prompt import BUILT_IN, MAX_PREAMBLE_BYTES, PREAMBLE_FILE, BadPreamble, Preamble
 from airut_orchestrator.reserve import Reserve
 from airut_orchestrator.sessions import EgressSessions
-from airut_sandbox.agent_binary import ensure_agent
+from airut_sandbox.agent_channel import AgentProgram, Agents
 from airut_sandbox.image import Overlay, git_config
 from airut_sandbox.mirror import Head, Mirror
 from airut_sandbox.outbox import InboxEntry, InboxFile, fill_inbox
@@ -78,7 +78,7 @@ class Preparer:
         self.bus = bus
         self.installation = installation
         self._state = state
-        self._cache = cache
+        self._agents = Agents(cache / "agents")
         self._reserve = reserve
         self._scratch = state / "scratch"
         self.images = Images(podman, self._scratch, installation, sessions)
@@ -184,10 +184,14 @@ class Preparer:
             if not folders.workspace.exists(follow_symlinks=False):
                 await create_workspace(source.mirror, source.head, folders.workspace, source.repo.git.url)
 
-    async def agent(self, version: str, watch: Stopwatch) -> Path:
-        """The agent's program."""
+    async def agent(self, wanted: str, watch: Stopwatch) -> AgentProgram:
+        """The agent's program, of a version or a channel.
+
+        Raises:
+            AgentUnavailable: it cannot be had.
+        """
         with watch.stage("agent"):
-            return await ensure_agent(self._cache / "agents", version)
+            return await self._agents.ensure(wanted)
 
     async def inbox(
         self, folders: ConversationFolders, requests: Sequence[TaskRequest], watch: Stopwatch

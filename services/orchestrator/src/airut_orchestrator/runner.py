@@ -4,7 +4,6 @@ import asyncio
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -29,6 +28,7 @@ from airut_orchestrator.sessions import EgressSessions
 from airut_orchestrator.stopping import stopped_at_work
 from airut_orchestrator.verdict import Result, judge
 from airut_orchestrator.work import Work
+from airut_sandbox.agent_channel import AgentProgram
 from airut_sandbox.container import Mount, SandboxSpec
 from airut_sandbox.outbox import InboxEntry
 from airut_sandbox.overlay import CA_PATH, CA_VARIABLES
@@ -89,7 +89,7 @@ class _Ahead:
     folders: ConversationFolders
     workspace: asyncio.Task[None]
     inbox: asyncio.Task[tuple[InboxEntry, ...]]
-    program: asyncio.Task[Path]
+    program: asyncio.Task[AgentProgram]
     image: Expected | None
 
 
@@ -187,11 +187,14 @@ class Runner:
             prompt = self._prompt(job.task, ahead.preamble, await ahead.inbox, resume)
             await ahead.workspace
             folders.check()
+            program = await ahead.program
             spec = self._spec(
-                job, source, image=image.id, opened=session.opened, mounts=folders.mounts(await ahead.program),
+                job, source, image=image.id, opened=session.opened, mounts=folders.mounts(program.path),
                 sandbox_id=sandbox_id, resume=resume,
             )  # fmt: skip
-            execution = job.execution = Execution(job.task, self._agent, self._store, self._events, job.watch)
+            execution = job.execution = Execution(
+                job.task, self._agent, self._store, self._events, job.watch, program.version
+            )
             before = await asyncio.to_thread(snapshot_steering, folders.workspace)
             try:
                 ended = await execution.run(podman, spec, sandbox_id, session=session, prompt=prompt)
@@ -201,6 +204,8 @@ class Runner:
                 raise SessionLost
             job.work.agent_ended()
             result = judge(ended, execution.transcript, source.repo.limits.timeout_seconds)
+            if program.note is not None:
+                result.notes.append(program.note)
             note_denied(await session.close(), result)
             await collect_files(self._preparer.bus, folders, source.server.sandbox, result)
             await note_steering(before, folders, result)

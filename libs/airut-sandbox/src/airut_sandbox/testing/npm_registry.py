@@ -18,6 +18,8 @@ class NpmRegistry:
     """`name@version` to archive."""
     integrity: dict[str, str] = field(default_factory=dict)
     tarball: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    """`name@tag` to version."""
     status: int | None = None
     requests: list[str] = field(default_factory=list)
     port: int = 0
@@ -46,6 +48,7 @@ class NpmRegistry:
 
     def _metadata(self, request: Request) -> None:
         name, version = request.path.removeprefix("/").replace("%2f", "/").rsplit("/", 1)
+        version = self.tags.get(f"{name}@{version}", version)
         key = f"{name}@{version}"
         if key not in self.packages:
             answer(request, 404)
