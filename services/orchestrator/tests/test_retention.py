@@ -15,6 +15,7 @@ from airut_common.testing.builders import reply, task_request
 from airut_orchestrator.database.schema import Conversation
 from airut_orchestrator.database.store import Store
 from airut_orchestrator.retention import Retention
+from airut_orchestrator.task_log import TaskLogs
 from airut_sandbox.old_images import KEPT
 
 
@@ -45,8 +46,15 @@ class Bench:
         self.folder = folder
         self.podman = FakePodman()
         self.retention = Retention(
-            store=store, podman=self.podman, installation="here", folder=folder, settings=RetentionConfig
+            store=store,
+            podman=self.podman,
+            installation="here",
+            folder=folder / "conversations",
+            logs=TaskLogs(folder / "logs"),
+            settings=RetentionConfig,
         )
+        self.folder = folder / "conversations"
+        self.logs = folder / "logs"
 
     async def conversation(self, task: str, *, days: float, over: bool = True) -> str:
         """A conversation with one task, last used so many days ago, and its folder."""
@@ -60,6 +68,8 @@ class Bench:
         unused = update(Conversation).where(Conversation.id == found).values(last_activity_at=moment)
         await self.store.database.transact(lambda session: session.execute(unused))
         (self.folder / found / "workspace").mkdir(parents=True)
+        (self.logs / found).mkdir(parents=True)
+        (self.logs / found / f"{task}.log.gz").touch()
         return found
 
     def left(self) -> set[str]:

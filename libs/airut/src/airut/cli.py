@@ -20,6 +20,7 @@ from airut.errors import UsageError
 from airut.installation import DEFAULT_FILE, open_installation
 from airut.orchestrator import collect_garbage, stop_task
 from airut.status import InstallationStatus, read_status
+from airut.task_log import read_log
 from airut.up import run_installation
 from airut_common.config.store import apply_config
 from airut_common.config.yamlfile import ConfigError
@@ -103,6 +104,16 @@ def status(
         _print_status(found)
     if not all(service.ready for service in found.services):
         raise typer.Exit(1)
+
+
+@app.command("log")
+def show_log(
+    task: Annotated[str, typer.Argument(help="The task's id, as the dashboard shows it.")],
+    config: ConfigOption = DEFAULT_FILE,
+) -> None:
+    """Everything that a task's agent wrote, as it came. Kept on the host that ran it, as long as its conversation."""
+    for line in read_log(open_installation(config), task):
+        sys.stdout.write(line + "\n")
 
 
 @app.command()

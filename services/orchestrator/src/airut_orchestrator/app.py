@@ -29,6 +29,7 @@ from airut_orchestrator.reserve import Reserve
 from airut_orchestrator.retention import Retention
 from airut_orchestrator.runner import Runner, Settings
 from airut_orchestrator.sessions import EgressSessions
+from airut_orchestrator.task_log import TaskLogs
 from airut_sandbox.container import remove_leftovers
 from airut_sandbox.errors import PodmanUnusable
 from airut_sandbox.podman import Podman, probe_podman
@@ -85,6 +86,8 @@ async def run(service: Service) -> None:
         reserve=reserve,
     )
     preparer.clean()
+    logs = TaskLogs(settings.state_dir / "logs")
+    await logs.pack_leftovers()
     relay = ReplyRelay(
         bus,
         store,
@@ -94,7 +97,14 @@ async def run(service: Service) -> None:
     )
     dispatcher = Dispatcher(
         store=store,
-        runner=Runner(preparer=preparer, sessions=sessions, store=store, events=events, agent=ClaudeCode()),
+        runner=Runner(
+            preparer=preparer,
+            sessions=sessions,
+            store=store,
+            events=events,
+            agent=ClaudeCode(),
+            logs=logs,
+        ),
         events=events,
         settings=lambda repo: _settings(config, secrets, repo),
         max_concurrent=lambda: config.server.max_concurrent,
@@ -118,6 +128,7 @@ async def run(service: Service) -> None:
         podman=podman,
         installation=settings.installation,
         folder=preparer.conversations,
+        logs=logs,
         settings=lambda: config.server.retention,
     )
     service.spawn("retention", retention.keep_tidy())

@@ -15,12 +15,13 @@ from airut_orchestrator.events import TaskEvents
 from airut_orchestrator.prepare import Stopwatch
 from airut_orchestrator.progress import Progress
 from airut_orchestrator.sessions import Session
+from airut_orchestrator.task_log import TaskLog
 from airut_orchestrator.transcript import Transcript
 from airut_sandbox.container import Exit, Sandbox, SandboxSpec, open_sandbox
 from airut_sandbox.errors import SandboxError
 from airut_sandbox.podman import Podman
 
-log = structlog.get_logger()
+_log = structlog.get_logger()
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Execution:
     events: TaskEvents
     watch: Stopwatch
     agent_version: str
+    log: TaskLog
     begun: bool = False
     """The agent's process was started."""
     transcript: Transcript = field(init=False)
@@ -68,7 +70,7 @@ class Execution:
         except SandboxError as error:
             if ended is None:
                 raise
-            log.error("sandbox_not_removed", sandbox=spec.name, reason=str(error))
+            _log.error("sandbox_not_removed", sandbox=spec.name, reason=str(error))
         return ended
 
     async def _run(self, sandbox: Sandbox, sandbox_id: str, spec: SandboxSpec, prompt: bytes) -> Exit:
@@ -89,7 +91,9 @@ class Execution:
                 self.transcript.prompt(request.text)
 
         try:
-            return await sandbox.run(prompt, self._take, spec.limits.timeout_seconds, on_started=started)
+            ended = await sandbox.run(prompt, self._take, spec.limits.timeout_seconds, on_started=started)
+            await self.log.take(b"(exit code %d) " % ended.code + ended.stderr_tail)
+            return ended
         finally:
             self._progress.end()
             await asyncio.gather(*self._saving)
@@ -97,6 +101,7 @@ class Execution:
     async def _take(self, line: bytes) -> None:
         known = self.transcript.session
         self.transcript.take(line)
+        await self.log.take(line)
         found = self.transcript.session
         # The first one only: a program that invents one with every line must not keep the database busy.
         if known is None and found is not None and found != self.task.agent_session:
@@ -108,7 +113,7 @@ class Execution:
             await self.store.remember_session(self.task.conversation, agent_session)
         except SQLAlchemyError as error:
             # It is written again with the result; until then only a retry after a crash would miss it.
-            log.warning("session_not_remembered", task=self.task.id, reason=str(error))
+            _log.warning("session_not_remembered", task=self.task.id, reason=str(error))
 
     def _since_accepted(self) -> dict[str, float]:
         accepted = self.task.request.accepted_at

@@ -1,6 +1,7 @@
 """What nobody uses any more goes: conversations with all that is theirs, and images."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from airut_common.config.models import RetentionConfig
 from airut_common.contracts.v1 import GarbageCollected, utc_now
 from airut_common.processes import ProcessError
 from airut_orchestrator.database.store import Store
+from airut_orchestrator.task_log import TaskLogs
 from airut_sandbox.beneath import TreeNotRemoved, discard_tree
 from airut_sandbox.errors import SandboxError
 from airut_sandbox.old_images import old_images, remove_image
@@ -35,6 +37,7 @@ class Retention:
         podman: Podman,
         installation: str,
         folder: Path,
+        logs: TaskLogs,
         settings: Callable[[], RetentionConfig],
     ) -> None:
         """`folder` holds one folder for each conversation."""
@@ -42,6 +45,7 @@ class Retention:
         self._podman = podman
         self._installation = installation
         self._folder = folder
+        self._logs = logs
         self._settings = settings
         self._one_at_a_time = asyncio.Lock()
 
@@ -92,6 +96,7 @@ class Retention:
     async def _discard(self, conversation: str, problems: list[str]) -> bool:
         try:
             await discard_tree(self._folder / conversation, self._podman)
+            await self._logs.discard(conversation)
         except (OSError, TreeNotRemoved, ProcessError) as error:
             problems.append(f"conversation {conversation}: {error}")
             return False
@@ -114,7 +119,9 @@ class Retention:
         return removed
 
     def _folders(self) -> set[str]:
-        try:
-            return {entry.name for entry in self._folder.iterdir()}
-        except FileNotFoundError:
-            return set()
+        """Of conversations, and of logs: what a crash left of either is found by the other."""
+        found: set[str] = set()
+        for folder in (self._folder, self._logs.folder):
+            with contextlib.suppress(FileNotFoundError):
+                found |= {entry.name for entry in folder.iterdir()}
+        return found

@@ -26,6 +26,7 @@ from airut_orchestrator.prompt import Preamble, build_prompt
 from airut_orchestrator.replies import build_reply
 from airut_orchestrator.sessions import EgressSessions
 from airut_orchestrator.stopping import stopped_at_work
+from airut_orchestrator.task_log import TaskLogs
 from airut_orchestrator.verdict import Result, judge
 from airut_orchestrator.work import Work
 from airut_sandbox.agent_channel import AgentProgram
@@ -108,12 +109,14 @@ class Runner:
         store: Store,
         events: TaskEvents,
         agent: Agent,
+        logs: TaskLogs,
     ) -> None:
         self._preparer = preparer
         self._sessions = sessions
         self._store = store
         self._events = events
         self._agent = agent
+        self._logs = logs
 
     async def run(self, task: QueuedTask, settings: Settings, work: Work) -> Finished:
         """Run a task to its reply; `work` is told when the agent is done, and what follows is short. Raises nothing
@@ -179,7 +182,10 @@ class Runner:
         source, folders, podman = ahead.source, ahead.folders, self._preparer.podman
         question = OpenSession(sandbox=sandbox_id, task=job.task.id, repo=source.repo_id, policy=ahead.policy)
         opening = time.monotonic()
-        async with self._sessions.session(question) as session:
+        async with (
+            self._sessions.session(question) as session,
+            self._logs.open(job.task.conversation, job.task.id) as task_log,
+        ):
             job.watch.timings_ms["egress_open"] = round((time.monotonic() - opening) * 1000, 1)
             with job.watch.stage("image"):
                 recipe = self._preparer.recipe(source, session.opened.ca_certificate)
@@ -193,7 +199,7 @@ class Runner:
                 sandbox_id=sandbox_id, resume=resume,
             )  # fmt: skip
             execution = job.execution = Execution(
-                job.task, self._agent, self._store, self._events, job.watch, program.version
+                job.task, self._agent, self._store, self._events, job.watch, program.version, task_log
             )
             before = await asyncio.to_thread(snapshot_steering, folders.workspace)
             try:
