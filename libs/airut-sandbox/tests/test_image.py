@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -53,7 +54,7 @@ class Builder:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
 
-    async def ensure(self, overlay: Overlay = OVERLAY, timeout_seconds: float = 120) -> ImageRef:
+    async def ensure(self, overlay: Overlay = OVERLAY, timeout_seconds: float = 120, **more: Any) -> ImageRef:
         return await ensure_image(
             self.podman,
             self.context,
@@ -62,6 +63,7 @@ class Builder:
             repo="demo",
             base_image=self.base,
             timeout_seconds=timeout_seconds,
+            **more,
         )
 
     async def run(self, image: ImageRef, script: str) -> str:
@@ -376,3 +378,24 @@ async def test_debian_trusts_the_ca_and_git_knows_the_surrogate(builder: Builder
     assert "/copied/leaf.pem: OK" in output
     assert "password=surrogate-value" in output
     assert output.splitlines()[-3:] == ["airut@airut.example", "/etc/airut/ca.pem", ".git"]
+
+
+async def test_build_arguments_reach_the_dockerfile_and_make_another_image(builder: Builder) -> None:
+    builder.write("Dockerfile", DOCKERFILE + "ARG FLAVOUR=plain\nRUN echo $FLAVOUR > /flavour\n")
+    plain = await builder.ensure()
+    sweet = await builder.ensure(build_args={"FLAVOUR": "sweet"})
+    assert (await builder.run(plain, "cat /flavour"), await builder.run(sweet, "cat /flavour")) == (
+        "plain\n",
+        "sweet\n",
+    )
+    assert plain.tag != sweet.tag
+    assert not (await builder.ensure(build_args={"FLAVOUR": "sweet"})).built
+
+
+async def test_an_image_that_is_too_old_is_built_anew_and_not_from_old_layers(builder: Builder) -> None:
+    builder.write("Dockerfile", DOCKERFILE + "RUN cat /proc/sys/kernel/random/uuid > /mark\n")
+    first = await builder.ensure(max_age=timedelta(days=1))
+    assert not (await builder.ensure(max_age=timedelta(days=1))).built
+    again = await builder.ensure(max_age=timedelta(0))
+    assert again.built
+    assert await builder.run(first, "cat /mark") != await builder.run(again, "cat /mark")

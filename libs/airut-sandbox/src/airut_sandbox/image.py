@@ -6,11 +6,14 @@ import weakref
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import structlog
 
+from airut_common.contracts.v1 import utc_now
 from airut_common.processes import ProcessError
 from airut_sandbox.build_network import BuildNetwork, build_options, declare_variables
 from airut_sandbox.dockerfile import DockerfileRefused, check_dockerfile
@@ -18,6 +21,7 @@ from airut_sandbox.errors import SandboxError
 from airut_sandbox.image_build import BuildFailed, podman_build
 from airut_sandbox.image_facts import (
     ImageRefused,
+    created_at,
     inspect_images,
     labels_of,
     refuse_annotations,
@@ -79,6 +83,7 @@ class _Build:
     arguments: Mapping[str, str]
     dockerfile: str
     network: BuildNetwork | None
+    max_age: timedelta | None
     labels: Mapping[str, str]
     tag: str
     timeout_seconds: float
@@ -93,12 +98,15 @@ async def ensure_image(
     installation: str,
     repo: str,
     base_image: str | None = None,
+    build_args: Mapping[str, str] = MappingProxyType({}),
+    max_age: timedelta | None = None,
     network: BuildNetwork | None = None,
     timeout_seconds: float = 1800,
 ) -> ImageRef:
     """Find or build the image of the folder `context` (an exported `.airut/container`, the only build context).
 
-    `base_image` becomes the build argument `AIRUT_BASE`; when that image changes, so does ours. Callers who want
+    `base_image` becomes the build argument `AIRUT_BASE`; when that image changes, so does ours. One that is older than
+    `max_age` is built anew, from nothing that an earlier build left. Callers who want
     the same image wait for one build. The build sees no secret, and no network but `network`, which is opened only if
     something is built.
 
@@ -108,7 +116,7 @@ async def ensure_image(
         ImageBuildFailed: the build failed or took longer than `timeout_seconds`.
     """
     context = context.absolute()  # Podman works in another folder
-    arguments = {"AIRUT_BASE": base_image} if base_image else {}
+    arguments = {**build_args, **({"AIRUT_BASE": base_image} if base_image else {})}
     dockerfile = await asyncio.to_thread(_read_dockerfile, context)
     bases = check_dockerfile(dockerfile, arguments)
     if network is not None:
@@ -118,7 +126,9 @@ async def ensure_image(
     content = await asyncio.to_thread(hash_tree, context)
     overlay_hash = hash_parts(*(part for name in sorted(files) for part in (name.encode(), files[name])))
     reach = "none" if network is None else "egress"
-    key = hash_parts(*(part.encode() for part in (_RECIPE, content, overlay_hash, base_image or "", reach)))
+    given = hash_parts(*(part.encode() for name in sorted(build_args) for part in (name, build_args[name])))
+    parts = (_RECIPE, content, overlay_hash, base_image or "", reach, given)
+    key = hash_parts(*(part.encode() for part in parts))
     build = _Build(
         podman=podman,
         context=context,
@@ -128,6 +138,7 @@ async def ensure_image(
         arguments=arguments,
         dockerfile=dockerfile,
         network=network,
+        max_age=max_age,
         labels={INSTALLATION_LABEL: installation, REPO_LABEL: repo},
         tag=f"localhost/airut/{installation}/{repo}:{key[:32]}",
         timeout_seconds=timeout_seconds,
@@ -160,6 +171,9 @@ async def _find(build: _Build) -> ImageRef | None:
     if build.watched_base and labels_of(found[0]).get(_BASE_LABEL) != found[1]["Id"]:
         _log.info("base image changed", image=build.tag, base=build.watched_base)
         return None
+    if build.max_age is not None and created_at(found[0]) < utc_now() - build.max_age:
+        _log.info("image too old", image=build.tag)
+        return None
     return ImageRef(found[0]["Id"], build.tag, built=False)
 
 
@@ -173,6 +187,8 @@ async def _build(build: _Build) -> ImageRef:
             build,
             [
                 *(*options, "--pull=missing", *_always(labels)),
+                # Layers that an earlier build left may be of any age.
+                *(["--no-cache"] if build.max_age is not None else []),
                 *(f"--build-arg={name}={value}" for name, value in build.arguments.items()),
                 *("-t", repo_tag, str(build.context)),
             ],

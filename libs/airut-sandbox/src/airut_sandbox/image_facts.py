@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,8 @@ async def refuse_triggers(podman: Podman, images: Sequence[tuple[str, str]]) -> 
             raise ImageRefused(f"the configuration of the base image {name} cannot be read") from error
         if config.get("OnBuild"):
             raise ImageRefused(f"the base image {name} has ONBUILD triggers, which are not supported")
+
+
+def created_at(image: Mapping[str, Any]) -> datetime:
+    """When it was made, as `image inspect` tells it (RFC 3339, with nanoseconds)."""
+    return datetime.fromisoformat(image["Created"])

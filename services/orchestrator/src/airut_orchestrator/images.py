@@ -5,9 +5,10 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
-from airut_common.config.models import BUILD_ALLOWLIST
+from airut_common.config.models import BUILD_ALLOWLIST, ImageConfig
 from airut_common.contracts.v1 import OpenSession, new_id
 from airut_orchestrator.failures import missing
 from airut_orchestrator.patience import beside
@@ -31,6 +32,7 @@ class Recipe:
     base_image: str | None
     allowlist: str | None
     """What its build reaches; None: nothing."""
+    image: ImageConfig
     mirror: Mirror = field(compare=False)
 
 
@@ -71,6 +73,8 @@ class Images:
                 installation=self._installation,
                 repo=recipe.repo,
                 base_image=recipe.base_image,
+                build_args=recipe.image.build_args,
+                max_age=_days(recipe.image.max_age_days),
                 network=self._network(recipe, task),
             )
         finally:
@@ -119,3 +123,7 @@ class Images:
         if expected is not None and expected.recipe == recipe:
             return await expected.found
         return await self.ensure(recipe, task)
+
+
+def _days(number: int | None) -> timedelta | None:
+    return None if number is None else timedelta(days=number)

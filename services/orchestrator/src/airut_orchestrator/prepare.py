@@ -175,7 +175,13 @@ class Preparer:
             raise misconfigured(error) from None
         sandbox = source.server.sandbox
         return Recipe(
-            source.repo_id, source.head, overlay, sandbox.base_image, sandbox.build_allowlist, source.mirror
+            source.repo_id,
+            source.head,
+            overlay,
+            sandbox.base_image,
+            sandbox.build_allowlist,
+            source.repo.image,
+            source.mirror,
         )
 
     async def workspace(self, source: Source, folders: ConversationFolders, watch: Stopwatch) -> None:

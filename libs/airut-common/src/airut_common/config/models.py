@@ -38,6 +38,7 @@ PATTERN_WORDS: Mapping[str, str] = {
     r"^([^@\s<>\"*]+|\*)@[^@\s<>\"*]+$": "be a mail address, or `*@domain` for everybody of a domain",
     r"^[A-Za-z0-9*?._-]{1,253}$": "be a host name, or a pattern such as '*.example.org'",
     r"^[A-Za-z0-9._-]{1,100}$": "be the name of a repository, without its owner",
+    r"^[A-Za-z_][A-Za-z0-9_]{0,63}$": "be the name of a build argument: letters, digits and underscores",
     r"^[a-z_]{1,64}$": "be the name of a permission, such as pull_requests",
     r"^[^\x00-\x1f\x7f]{1,300}$": "be one line of at most 300 characters",
     r"^[A-Za-z0-9.-]{1,253}$": "be the id or a domain of the directory",
@@ -263,6 +264,27 @@ class LimitsConfig(StrictModel):
     pids: Annotated[int, Field(ge=32)] = 2048
 
 
+BuildArgument = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+
+
+class ImageConfig(StrictModel):
+    """How the image of a repository is built."""
+
+    build_args: dict[BuildArgument, Annotated[str, StringConstraints(max_length=4096)]] = Field(
+        default_factory=dict
+    )
+    """Values for `ARG` in the Dockerfile. They are no place for a secret: images keep them in their history."""
+    max_age_days: Annotated[int, Field(ge=1)] | None = None
+    """An older image is built anew, from nothing that earlier builds left, so that packages get their updates. None: it
+    stays as long as nothing that it is made of changes."""
+
+    @model_validator(mode="after")
+    def _ours_are_not_given(self) -> Self:
+        if ours := sorted(name for name in self.build_args if name.startswith("AIRUT_")):
+            raise ValueError(f"build_args: {ours[0]} is Airut's own")
+        return self
+
+
 class RepoConfig(StrictModel):
     """One repository that people may hand work to."""
 
@@ -273,6 +295,7 @@ class RepoConfig(StrictModel):
     environment: dict[str, str] = Field(default_factory=dict)
     agent: AgentConfig = AgentConfig()
     limits: LimitsConfig = LimitsConfig()
+    image: ImageConfig = ImageConfig()
     max_concurrent: Annotated[int, Field(ge=1)] | None = None
     """Tasks of this repository that run at the same time, on all hosts together; None: as many as hosts take."""
     max_queue: Annotated[int, Field(ge=1)] = 200
