@@ -97,10 +97,16 @@ async def test_row_73_everything_else_is_refused_and_told(builder: Builder) -> N
     assert codes.split() == ["403", "000", "000", "403", "000"], said
     assert resolver.split() == ["198.18.0.1"]
     assert builder.origin.seen == []
-    denied = {
-        event.get("host") or event.get("address") for event in builder.events() if event["decision"] == "deny"
+    events = builder.events()
+    denied = {(event["host"], event["reason"]) for event in events if event["decision"] == "deny"}
+    assert denied == {
+        ("evil.example", "host"),
+        ("1.1.1.1", "literal"),
+        ("2606:4700::1", "literal"),
+        ("169.254.169.254", "literal"),
     }
-    assert "evil.example" in denied
+    asked = {(event["host"], event["method"]) for event in events if event["kind"] == "dns"}
+    assert ("evil.example", "A") in asked
 
 
 @pytest.mark.integration

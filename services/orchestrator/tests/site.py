@@ -68,6 +68,8 @@ class Egress:
     host: str = "local"
     refuse: Refused | None = None
     refuse_builds: Refused | None = None
+    deaf_to_builds: bool = False
+    """Sessions of builds are opened, and then nobody takes their listeners."""
     denied: int = 0
     opened: list[OpenSession] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
@@ -99,9 +101,10 @@ class Egress:
         if refusal is not None:
             return refusal
         assert self.proxy is not None
+        deaf = self.deaf_to_builds and not question.with_credentials
         return SessionOpened(
             sandbox=question.sandbox,
-            attach_socket=str(self.proxy.path),
+            attach_socket=str(self.folder / "nobody.sock" if deaf else self.proxy.path),
             attach_token=f"token-{question.sandbox}",
             environment={"DEMO_TOKEN": f"surrogate-{question.sandbox[:8]}"},
             ca_certificate=self.ca_pem,

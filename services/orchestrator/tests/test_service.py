@@ -515,3 +515,22 @@ async def test_a_build_that_is_refused_its_network_fails_with_the_reason(
     assert text in reply.text
     assert "Your operator can mend it" in reply.text
     assert await site.containers() == []
+
+
+async def test_a_build_whose_proxy_is_away_fails_and_is_not_run_without_a_network(
+    site: Site, build_network: None
+) -> None:
+    already = len(site.egress.opened)
+    site.egress.deaf_to_builds = True
+    try:
+        reply = await site.ask("result('ran')")
+    finally:
+        site.egress.deaf_to_builds = False
+    assert reply.outcome == "failed"
+    assert "could not be given its network, and nothing runs without it" in reply.text
+    builds = {question.sandbox for question in site.egress.opened[already:] if not question.with_credentials}
+    assert len(builds) == 1, "asked again for the same session"
+    assert builds <= set(site.egress.closed)
+    assert await site.containers() == []
+    # Nothing was kept of it: with the proxy back, the same image is built.
+    assert (await site.ask("result(system('cat /seen'))")).text == "ca.pem"
