@@ -152,7 +152,7 @@ class Runner:
                 f"no repository {name}", f"This installation has no repository called `{name}`."
             )
         job.task, job.choice = choose(task, repo.agent)
-        prepare.check_space()
+        prepare.check_space(server.sandbox.min_free_mib)
         folders = prepare.folders(task.conversation)
         await folders.make_ready(prepare.podman)
         async with AsyncExitStack() as stack:
@@ -184,12 +184,12 @@ class Runner:
             with job.watch.stage("image"):
                 recipe = self._preparer.recipe(source, session.opened.ca_certificate)
                 image = await self._preparer.images.take(recipe, ahead.image)
-            prompt = self._prompt(job.task, ahead.preamble, await ahead.inbox, resume)
+            prompt = self._prompt(job.task, ahead, await ahead.inbox, resume)
             await ahead.workspace
             folders.check()
             spec = self._spec(
                 job, source, image=image.id, opened=session.opened, mounts=folders.mounts(await ahead.program),
-                sandbox_id=sandbox_id, resume=resume,
+                sandbox_id=sandbox_id, resume=resume, too_full=folders.are_too_full,
             )  # fmt: skip
             execution = job.execution = Execution(job.task, self._agent, self._store, self._events, job.watch)
             before = await asyncio.to_thread(snapshot_steering, folders.workspace)
@@ -200,7 +200,8 @@ class Runner:
             if execution.transcript.session_lost and resume is not None:
                 raise SessionLost
             job.work.agent_ended()
-            result = judge(ended, execution.transcript, source.repo.limits.timeout_seconds)
+            folders.note_too_full(too_full=ended.disk.still_over is not None)
+            result = judge(ended, execution.transcript, source.repo.limits)
             note_denied(await session.close(), result)
             await collect_files(self._preparer.bus, folders, source.server.sandbox, result)
             await note_steering(before, folders, result)
@@ -221,15 +222,16 @@ class Runner:
         return result
 
     def _prompt(
-        self, task: QueuedTask, preamble: Preamble, inbox: tuple[InboxEntry, ...], resume: str | None
+        self, task: QueuedTask, ahead: _Ahead, inbox: tuple[InboxEntry, ...], resume: str | None
     ) -> bytes:
         return build_prompt(
             task.requests,
-            preamble,
+            ahead.preamble,
             inbox=inbox,
             interrupted=task.attempts > 1,
             began_anew=task.began_anew or resume != task.agent_session or task.lost_with is not None,
             workspace_lost=task.lost_with is not None,
+            too_full=ahead.source.repo.limits if ahead.folders.are_too_full else None,
         )
 
     def _spec(
@@ -242,6 +244,7 @@ class Runner:
         mounts: tuple[Mount, ...],
         sandbox_id: str,
         resume: str | None,
+        too_full: bool,
     ) -> SandboxSpec:
         repo, choice = source.repo, job.choice
         try:
@@ -262,6 +265,8 @@ class Runner:
             environment=environment,
             mounts=mounts,
             limits=repo.limits,
+            may_clean_up=too_full,
+            keep_free_bytes=source.server.sandbox.min_free_mib * 1024 * 1024,
             labels={
                 "airut.installation": self._preparer.installation,
                 "airut.repo": source.repo_id,
