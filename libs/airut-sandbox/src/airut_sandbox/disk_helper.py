@@ -1,7 +1,8 @@
 """Measure what one sandbox holds on the host's disk, as often as it is asked.
 
-A program, not a module: `python -I -S disk_helper.py PID USER_NS PROC FOLDER...`, where `PROC` and each `FOLDER` are
-open descriptors: the sandbox's own `/proc`, and the folders to measure. Each line `MAX_BYTES MAX_FILES` on standard
+A program, not a module: `python -I -S disk_helper.py USER_NS MEMORY PROC FOLDER...`. All but `MEMORY` are open
+descriptors: the user namespace to enter, the sandbox's own `/proc`, and the folders to measure; `MEMORY` are numbers of
+devices (`1,2`) whose files are memory, which has a limit of its own. Each line `MAX_BYTES MAX_FILES` on standard
 input is answered by `BYTES FILES WHY` on standard output. It looks no further than a limit, and `WHY` says which one
 was reached: `bytes`, `files`, `depth`, or `-`. With the word `kept` behind, only what outlives the container counts:
 not the first folder, which is its own, and no open files. A line `clear SINCE BYTES`, once nothing runs any more,
@@ -59,11 +60,9 @@ class Count:
 
 def main(arguments: list[str]) -> None:
     """Answer until standard input ends."""
-    pid, user_ns = int(arguments[0]), int(arguments[1])
+    enter(int(arguments[0]))
+    in_memory = {int(number) for number in arguments[1].split(",")}
     proc, *folders = (int(number) for number in arguments[2:])
-    in_memory = memory_devices(pid)
-    enter(pid, user_ns)
-    os.write(1, b"ready\n")
     for line in sys.stdin:
         words = line.split()
         if words[0] == "clear":
@@ -75,25 +74,10 @@ def main(arguments: list[str]) -> None:
         os.write(1, f"{answer}\n".encode())
 
 
-def enter(pid: int, user_ns: int) -> None:
-    """Join the user namespace of `pid`, but only if it is the expected one: the number may have been reused."""
-    if user_ns == os.stat("/proc/self/ns/user").st_ino:  # noqa: PTH116
-        return
-    user = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
-    if os.fstat(user).st_ino != user_ns:
-        raise OSError("the sandbox is gone: its process has another namespace now")
-    os.setns(user, os.CLONE_NEWUSER)
-    os.close(user)
-
-
-def memory_devices(pid: int) -> set[int]:
-    """Devices whose files are memory, which has a limit of its own."""
-    paths = ("/dev", "/dev/shm")  # noqa: S108 (a mount point inside)
-    found = {os.stat(f"/proc/{pid}/root{path}").st_dev for path in paths}  # noqa: PTH116
-    memory = os.memfd_create("airut")
-    found.add(os.fstat(memory).st_dev)
-    os.close(memory)
-    return found
+def enter(user_ns: int) -> None:
+    """Join a user namespace, unless it is ours: as root, sandboxes have none of their own."""
+    if os.fstat(user_ns).st_ino != os.stat("/proc/self/ns/user").st_ino:  # noqa: PTH116
+        os.setns(user_ns, os.CLONE_NEWUSER)
 
 
 def measure(proc: int | None, folders: list[int], in_memory: set[int], count: Count) -> str:

@@ -5,7 +5,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,6 @@ from .errors import SandboxError
 from .spec import SandboxSpec
 
 _HELPER: Final = Path(__file__).with_name("disk_helper.py")
-_READY_SECONDS: Final = 15.0
 _SCAN_DEADLINE_SECONDS: Final = 600.0
 _NOT_MEASURED: Final = "what the sandbox holds on the disk could not be measured"
 _UNLIMITED: Final = 1 << 62
@@ -168,42 +167,54 @@ async def open_disk_watch(
         try:
             folders = [_open(path, stack) for path in _writable(spec, layer or Path(f"/proc/{pid}/root"))]
             proc = _open(Path(f"/proc/{pid}/root/proc"), stack)
-            helper = await _start(stack, pid, user_ns, proc, *folders)
+            namespace = _open_namespace(pid, user_ns, stack)
+            memory = ",".join(str(device) for device in _memory_devices(pid))
+            helper = await _start(stack, memory, namespace, proc, *folders)
         except OSError as error:
             raise SandboxError(f"{_NOT_MEASURED}: {error}") from error
         yield DiskWatch(spec, host, folders, helper)
 
 
-async def _start(stack: AsyncExitStack, pid: int, user_ns: int, *descriptors: int) -> _Helper:
+async def _start(stack: AsyncExitStack, memory: str, namespace: int, *descriptors: int) -> _Helper:
     process = await asyncio.create_subprocess_exec(
         # -I -S: neither the environment nor site-packages can add code to it.
-        *(sys.executable, "-I", "-S", str(_HELPER)),
-        *(str(number) for number in (pid, user_ns, *descriptors)),
+        *(sys.executable, "-I", "-S", str(_HELPER), str(namespace), memory),
+        *(str(number) for number in descriptors),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        pass_fds=descriptors,
+        pass_fds=(namespace, *descriptors),
         env={},
         start_new_session=True,
     )
     stack.push_async_callback(_end, process)
     if process.stdin is None or process.stdout is None or process.stderr is None:
         raise SandboxError(_NOT_MEASURED)
-    try:
-        async with asyncio.timeout(_READY_SECONDS):
-            ready = await process.stdout.readline()
-    except TimeoutError:
-        ready = b""
-    if ready != b"ready\n":
-        raise SandboxError(_NOT_MEASURED)
     return _Helper(process.stdin, process.stdout, process.stderr)
 
 
-def _writable(spec: SandboxSpec, layer: Path) -> Iterable[Path]:
+def _writable(spec: SandboxSpec, layer: Path) -> Iterator[Path]:
     yield layer
     for mount in spec.mounts:
         if not mount.read_only and stat.S_ISDIR(mount.source.lstat().st_mode):
             yield mount.source
+
+
+def _open_namespace(pid: int, user_ns: int, stack: AsyncExitStack) -> int:
+    descriptor = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    stack.callback(os.close, descriptor)
+    if os.fstat(descriptor).st_ino != user_ns:
+        raise SandboxError("the sandbox is gone: its process has other namespaces now")
+    return descriptor
+
+
+def _memory_devices(pid: int) -> Iterator[int]:
+    """Devices whose files are memory."""
+    for path in ("/dev", "/dev/shm"):  # noqa: S108 (a mount point inside)
+        yield os.stat(f"/proc/{pid}/root{path}").st_dev  # noqa: PTH116
+    memory = os.memfd_create("airut")
+    yield os.fstat(memory).st_dev
+    os.close(memory)
 
 
 def _open(path: Path, stack: AsyncExitStack) -> int:

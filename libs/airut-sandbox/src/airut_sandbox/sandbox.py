@@ -114,6 +114,9 @@ class Sandbox:
         self._begun = True
         if self._stopping:
             return self._stopped()
+        # Podman would make a new process, unchecked and without a network, for a container whose own has died.
+        if self._is_gone():
+            raise SandboxError(_DIED)
         loop = asyncio.get_running_loop()
         loop.add_reader(self._created.pidfd, self._note_end)
         try:
@@ -235,10 +238,9 @@ class Sandbox:
 
     async def _start(self) -> None:
         """Start, and look again: only now are the privileges of the command itself to be seen."""
-        # Podman would make a new process, unchecked and without a network, for a container whose own has died.
+        # As above, and once more, because time has passed. For the same reason `stop` waits until this is through.
         if self._is_gone():
             raise SandboxError(_DIED)
-        # For the same reason `stop` waits until this is through.
         async with self._starting:
             if self._stopping:
                 raise SandboxError("the sandbox was stopped before it was started")
