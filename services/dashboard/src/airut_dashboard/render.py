@@ -95,7 +95,7 @@ def _printable(text: str) -> str:
 
 
 def _harmless(value: object) -> object:
-    """What a template shows, without characters that steer a reader's eyes: agents, mails and hosts wrote most of it."""
+    """What a template shows, without what steers a reader's eyes: agents, mails and hosts wrote most of it."""
     if isinstance(value, Markup):
         return Markup(_STEERING.sub("�", value))  # noqa: S704 - no character of markup comes in
     return _STEERING.sub("�", value) if isinstance(value, str) else value
