@@ -45,6 +45,9 @@ class DiskWatch:
         self._most = ceiling(spec.limits)
         self._last: Looked | None = None
         self._at_begin: int | None = None
+        self._free_at_begin = self._free()
+        self._looking: asyncio.Task[None] | None = None
+        self._low_ticks = 0
         self._began_at = time.time()
 
     @property
@@ -71,9 +74,14 @@ class DiskWatch:
                         "sandbox_over_its_disk", sandbox=self._spec.name, why=why, held=str(self.held)
                     )
                     await stop(why)
-                    return
+                    break
+            if self._looking is not None:
+                await self._looking  # its answer is not to be taken for the next one's
         finally:
             self._host.forget(self._spec.name, time.monotonic())
+            if self._looking is not None:
+                self._looking.cancel()
+                await asyncio.gather(self._looking, return_exceptions=True)
 
     async def kept(self) -> Held:
         """What outlives the container, against the limits themselves. Once it has ended.
@@ -100,18 +108,34 @@ class DiskWatch:
         return int(await self._ask(f"clear {self._began_at} {wanted}"))
 
     async def _tick(self) -> Why | None:
-        free = self._free()
-        is_low = free.bytes < self._spec.keep_free_bytes
-        now = time.monotonic()
-        if should_look(self._last, self._most, free, now) or (is_low and self._is_old(now)):
-            await self._look(self._most)
-        held = self.held
-        if held is not None and held.over is not None:
-            return held.over
-        if not is_low:
+        free, now = self._free(), time.monotonic()
+        self._low_ticks = self._low_ticks + 1 if free.bytes < self._spec.keep_free_bytes else 0
+        if self._looking is None and (
+            should_look(self._last, self._most, free, now) or (self._low_ticks and self._is_old(now))
+        ):
+            self._looking = asyncio.create_task(self._look(self._most), name="sandbox disk scan")
+        if self._looking is not None:
+            # Most are quick. While one is not, the host's free space is watched all the same.
+            await asyncio.wait([self._looking], timeout=TICK_SECONDS)
+            if self._looking.done():
+                self._looking.result()
+                self._looking = None
+        self._tell_growth(free)
+        if self.held is not None and self.held.over is not None:
+            return self.held.over
+        # Twice in a row: until then everybody else has measured as well.
+        if self._low_ticks < 2:
             return None
-        victim = self._host.victim(self._free().bytes, self._spec.keep_free_bytes, time.monotonic())
+        victim = self._host.victim(free.bytes, self._spec.keep_free_bytes, now)
         return "host" if victim == self._spec.name else None
+
+    def _tell_growth(self, free: Free) -> None:
+        """As measured; while a measurement takes its time, the host's whole loss since the last one may be ours."""
+        grown = 0 if self.held is None or self._at_begin is None else self.held.bytes - self._at_begin
+        if self._looking is not None:
+            before = self._free_at_begin if self._last is None else self._last.free
+            grown += max(before.bytes - free.bytes, 0)
+        self._host.grown[self._spec.name] = grown
 
     def _is_old(self, now: float) -> bool:
         return self._last is None or now - self._last.ended > max(TICK_SECONDS, self._last.took_seconds)
@@ -123,7 +147,6 @@ class DiskWatch:
         self._last = Looked(held, free, ended, ended - began)
         if self._at_begin is None:
             self._at_begin = held.bytes
-        self._host.grown[self._spec.name] = held.bytes - self._at_begin
 
     async def _measure(self, most: Ceiling, *words: str) -> Held:
         answer = (await self._ask(" ".join([str(most.bytes), str(most.files), *words]))).split()
