@@ -17,7 +17,7 @@ from .disk import TICK_SECONDS, Ceiling, Free, Held, HostDisk, Looked, Why, ceil
 from .errors import SandboxError
 from .spec import SandboxSpec
 
-_HELPER: Final = Path(__file__).with_name("disk_helper.py")
+_PROGRAM: Final = Path(__file__).with_name("disk_helper.py")
 _SCAN_DEADLINE_SECONDS: Final = 600.0
 _NOT_MEASURED: Final = "what the sandbox holds on the disk could not be measured"
 _UNLIMITED: Final = 1 << 62
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class _Helper:
+class Helper:
     """The program that measures."""
 
     questions: asyncio.StreamWriter
@@ -37,7 +37,7 @@ class _Helper:
 class DiskWatch:
     """Of one sandbox. Its folders were opened before anything ran in them."""
 
-    def __init__(self, spec: SandboxSpec, host: HostDisk, folders: list[int], helper: _Helper) -> None:
+    def __init__(self, spec: SandboxSpec, host: HostDisk, folders: list[int], helper: Helper) -> None:
         self._spec = spec
         self._host = host
         self._folders = folders
@@ -198,10 +198,10 @@ async def open_disk_watch(
         yield DiskWatch(spec, host, folders, helper)
 
 
-async def _start(stack: AsyncExitStack, memory: str, namespace: int, *descriptors: int) -> _Helper:
+async def _start(stack: AsyncExitStack, memory: str, namespace: int, *descriptors: int) -> Helper:
     process = await asyncio.create_subprocess_exec(
         # -I -S: neither the environment nor site-packages can add code to it.
-        *(sys.executable, "-I", "-S", str(_HELPER), str(namespace), memory),
+        *(sys.executable, "-I", "-S", str(_PROGRAM), str(namespace), memory),
         *(str(number) for number in descriptors),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -213,7 +213,7 @@ async def _start(stack: AsyncExitStack, memory: str, namespace: int, *descriptor
     stack.push_async_callback(_end, process)
     if process.stdin is None or process.stdout is None or process.stderr is None:
         raise SandboxError(_NOT_MEASURED)
-    return _Helper(process.stdin, process.stdout, process.stderr)
+    return Helper(process.stdin, process.stdout, process.stderr)
 
 
 def _writable(spec: SandboxSpec, layer: Path) -> Iterator[Path]:
