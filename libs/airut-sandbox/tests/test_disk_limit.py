@@ -102,7 +102,7 @@ async def test_row_44_what_would_fill_the_host_is_stopped_and_taken_back(bench: 
     # Low on space, but not by so much that one goes that has not grown: whatever others do on this host meanwhile.
     keep = shutil.disk_usage(tmp_path).free * 3 // 2
     script = "sleep 3; echo 1 > /workspace/small; dd if=/dev/zero of=/workspace/f bs=1M count=9000"
-    done, seconds = await _filled(bench, script, keep_free_bytes=keep, limits=LIMITS)
+    done, seconds = await _filled(bench, script, keep_free_bytes=keep, limits=LIMITS, takes_back_room=True)
     assert done.disk.stopped == "host"
     assert seconds > 3, "before it has grown, nobody blames it"
     assert done.disk.files_removed == 2

@@ -89,6 +89,25 @@ def should_look(last: Looked | None, most: Ceiling, free: Free, now: float) -> b
     return now - last.ended >= min(max(SCAN_SECONDS, REST * last.took_seconds), MAX_SCAN_SECONDS)
 
 
+def why_stopped(why: Why, limits: LimitsConfig) -> str:
+    """In words that follow `because`."""
+    match why:
+        case "bytes":
+            return f"it took more of the disk than the {allowance(limits)} that it may"
+        case "files":
+            return f"it made more than the {limits.files:,} files that it may have"
+        case "depth":
+            return "it nested too many folders too deeply"
+        case "host":
+            return "it had taken most of the disk of Airut's host, which is nearly full"
+
+
+def allowance(limits: LimitsConfig) -> str:
+    """How much of the disk a conversation may hold, in words."""
+    mib = limits.disk_mib
+    return f"{mib} MiB" if mib < 10 * 1024 else f"{mib / 1024:.4g} GiB"
+
+
 def whom_to_stop(grown: Mapping[str, int], free_bytes: int, keep_free_bytes: int) -> str | None:
     """Which sandbox goes when the host runs out of space: the one that has grown most since it began, if it has grown
     at all; None for nobody. On a disk that is all but full it goes in any case: what it holds may be hidden."""

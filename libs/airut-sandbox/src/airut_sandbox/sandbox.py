@@ -168,7 +168,8 @@ class Sandbox:
         await self._signal(signal.SIGKILL)
 
     async def _disk_end(self, disk: DiskWatch) -> DiskEnd:
-        removed = await disk.make_room() if self._disk_stop == "host" else 0
+        is_to_shrink = self._disk_stop == "host" and self._spec.takes_back_room
+        removed = await disk.make_room() if is_to_shrink else 0
         return DiskEnd(self._disk_stop, (await disk.kept()).over, removed)
 
     def _note_end(self) -> None:

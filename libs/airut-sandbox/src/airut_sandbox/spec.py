@@ -58,6 +58,8 @@ class SandboxSpec:
     resolv_conf: str = RESOLV_CONF
     keep_free_bytes: int = KEEP_FREE_BYTES
     """Of the host's disk: with less, the sandbox that has taken most is stopped."""
+    takes_back_room: bool = False
+    """Whether files that it wrote are removed then, until that much is free again: for folders that are ours."""
     may_clean_up: bool = False
     """Its folders hold more than the limits already: it may run all the same, and grow by a little."""
 

@@ -266,6 +266,7 @@ class Runner:
             mounts=mounts,
             limits=repo.limits,
             may_clean_up=too_full,
+            takes_back_room=True,
             keep_free_bytes=source.server.sandbox.min_free_mib * 1024 * 1024,
             labels={
                 "airut.installation": self._preparer.installation,

@@ -7,7 +7,7 @@ from airut_common.contracts.v1 import BlobRef, Outcome, Usage
 from airut_orchestrator.failures import fenced
 from airut_orchestrator.transcript import Transcript
 from airut_sandbox.container import DiskEnd, Exit
-from airut_sandbox.disk import Why
+from airut_sandbox.disk import allowance, why_stopped
 
 STDERR_SHOWN = 1500
 _GO_ON = "Reply to go on."
@@ -43,7 +43,7 @@ def _judge(ended: Exit, said: Transcript, limits: LimitsConfig) -> Result:
         # The work is done, whatever kept the process from ending after it.
         return Result("done", answer or "(The agent finished without a word.)")
     if ended.disk.stopped is not None:
-        reason = _over(ended.disk.stopped, limits)
+        reason = why_stopped(ended.disk.stopped, limits)
         return Result("failed", f"The agent was stopped because {reason}; {_KEPT}. {_GO_ON}{kept}", reason)
     if ended.timed_out:
         limit = _minutes(limits.timeout_seconds)
@@ -65,18 +65,6 @@ def _judge(ended: Exit, said: Transcript, limits: LimitsConfig) -> Result:
     return Result("failed", text, f"the agent ended with exit code {ended.code} and no answer")
 
 
-def _over(why: Why, limits: LimitsConfig) -> str:
-    match why:
-        case "bytes":
-            return f"it took more of the disk than the {size(limits)} that it may"
-        case "files":
-            return f"it made more than the {limits.files:,} files that it may have"
-        case "depth":
-            return "it nested too many folders too deeply"
-        case "host":
-            return "it had taken most of the disk of Airut's host, which is nearly full"
-
-
 def _about_the_disk(disk: DiskEnd, limits: LimitsConfig) -> list[str]:
     notes: list[str] = []
     if disk.files_removed:
@@ -91,16 +79,10 @@ def _about_the_disk(disk: DiskEnd, limits: LimitsConfig) -> list[str]:
         )
     elif disk.still_over is not None:
         notes.append(
-            f"This conversation's folders hold more than they may ({size(limits)}, {limits.files:,} files). The next "
-            "task may clean up, and is told so; it is stopped if they grow by much."
+            f"This conversation's folders hold more than they may ({allowance(limits)}, {limits.files:,} files). The "
+            "next task may clean up, and is told so; it is stopped if they grow by much."
         )
     return notes
-
-
-def size(limits: LimitsConfig) -> str:
-    """How much of the disk a conversation may hold, in words."""
-    mib = limits.disk_mib
-    return f"{mib} MiB" if mib < 10 * 1024 else f"{mib / 1024:.4g} GiB"
 
 
 def _minutes(seconds: int) -> str:
