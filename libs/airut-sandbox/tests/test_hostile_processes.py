@@ -66,6 +66,8 @@ async def test_row_64_what_ignores_sigterm_is_gone_within_the_five_seconds_of_a_
 
 async def test_row_44_a_fork_bomb_ends_at_the_limit_and_with_its_container(bench: Bench) -> None:
     """Every process tries to become two; the host keeps its own."""
+    if not bench.podman.limits_enforced:
+        return  # another test shows that the sandbox says so; here it would bring down everybody's host
     bomb = "import os\nwhile True:\n  try: os.fork()\n  except OSError: pass"
     limits = LIMITS.model_copy(update={"pids": 64})
     spec = bench.shell(f"python3 -c '{bomb}' & sleep 2; echo over", limits=limits)
@@ -77,7 +79,7 @@ async def test_row_44_a_fork_bomb_ends_at_the_limit_and_with_its_container(bench
             await asyncio.sleep(0.1)
         await running
         left = _processes_beside(sandbox.pid)
-    assert bench.podman.limits_enforced is (1 < most <= 64), most
+    assert 1 < most <= 64
     assert left == 0
     assert await bench.containers() == []
 
@@ -102,7 +104,7 @@ async def test_row_44_a_memory_bomb_ends_the_sandbox_and_nobody_else(bench: Benc
     bombs = {
         "heap": "python3 -c 'x = bytearray(1 << 30)'",
         "shm": "dd if=/dev/zero of=/dev/shm/f bs=1M; df --output=size -k /dev/shm | tail -1 > /workspace/shm",
-        "memfd": "python3 -c 'import os; f = os.memfd_create(\"f\")\nwhile True: os.write(f, bytes(1 << 20))'",
+        "memfd": "python3 -c 'import os; f = os.memfd_create(\"f\")\nfor _ in range(1024): os.write(f, bytes(1 << 20))'",
     }
     limits = LIMITS.model_copy(update={"memory_mib": 128})
     for name, bomb in bombs.items():

@@ -22,6 +22,8 @@ MODULES = (
     "test_confinement.py",
     "test_attach.py",
     "test_disk_limit.py",
+    "test_hostile_files.py",
+    "test_hostile_processes.py",
 )
 
 
