@@ -16,7 +16,15 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 TESTS = Path(__file__).parent
 CHECKOUT = TESTS.parents[2]
-MODULES = ("test_podman.py", "test_container.py", "test_confinement.py", "test_attach.py")
+MODULES = (
+    "test_podman.py",
+    "test_container.py",
+    "test_confinement.py",
+    "test_attach.py",
+    "test_disk_limit.py",
+    "test_hostile_files.py",
+    "test_hostile_processes.py",
+)
 
 
 def _share_base_image(user: UnprivilegedUser) -> None:

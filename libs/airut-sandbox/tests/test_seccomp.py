@@ -1,8 +1,10 @@
 """The profile as a text, and what tells it from another. Field-notes row 10; `test_confinement` asks the kernel."""
 
 import copy
+import errno
 import json
 import platform
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +128,21 @@ def test_no_call_is_listed_twice_with_different_actions() -> None:
         for rule in _profile()["syscalls"]
         if rule["action"] != "SCMP_ACT_ALLOW"
         for name in rule["names"]
+        if not rule.get("args")
     }
     assert not refused & _allowed()
+
+
+def test_the_audit_of_the_kernel_answers_as_if_there_were_none() -> None:
+    """Row 77: `useradd`, and with it many a package, gives up on any other answer than one of three."""
+    (rule,) = [
+        rule for rule in _profile()["syscalls"] if rule["action"] != "SCMP_ACT_ALLOW" and rule.get("args")
+    ]
+    assert (rule["names"], rule["errnoRet"]) == (["socket"], errno.EPROTONOSUPPORT)
+    assert [(arg["index"], arg["value"], arg["op"]) for arg in rule["args"]] == [
+        (0, socket.AF_NETLINK, "SCMP_CMP_EQ"),
+        (2, 9, "SCMP_CMP_EQ"),
+    ]
 
 
 def test_installed_as_it_is(tmp_path: Path) -> None:

@@ -118,6 +118,14 @@ async def test_time_and_images(ci: Ci) -> None:
     assert "localhost/nobody-has-this:1 could not be pulled" in unbuilt.stderr
 
 
+@pytest.mark.integration
+async def test_a_full_disk_is_told(ci: Ci) -> None:
+    (ci.folder / "sandbox.yaml").write_text("limits: {timeout_seconds: 60, disk_mib: 64}\n")
+    done = await ci.run("dd", "if=/dev/zero", "of=/workspace/f", "bs=1M", "count=20000")
+    assert done.returncode == 137
+    assert "stopped because it took more of the disk than the 64 MiB that it may" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [

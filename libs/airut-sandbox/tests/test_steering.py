@@ -47,6 +47,52 @@ def test_row_40_a_planted_hook_is_named(workspace: Path) -> None:
     assert changed_steering(before, snapshot_steering(workspace)) == (".git/hooks/post-checkout (added)",)
 
 
+CORE = '[core]\n\tbare = false\n[remote "origin"]\n\turl = https://x.example/y\n'
+FOLLOWS = '[branch "main"]\n\tremote = origin\n\tmerge = refs/heads/main\n'
+NEWER = FOLLOWS + FOLLOWS.replace("main", "feature/x")
+
+
+@pytest.mark.parametrize(
+    ("config", "is_named"),
+    [
+        (CORE + NEWER, False),
+        (NEWER + CORE, False),
+        (CORE, False),
+        (CORE + FOLLOWS + "[core]\n\tfsmonitor = x\n", True),
+        (CORE + FOLLOWS + "\tfsmonitor = x\n", True),
+        (CORE + FOLLOWS + "[include]\n\tpath = ../c\n", True),
+        (CORE + FOLLOWS + '[branch "x"] [core] fsmonitor = x\n', True),
+        (CORE + FOLLOWS + '[branch "x"]\n\tremote = ext::sh -c x\n', True),
+        (CORE + FOLLOWS + '[branch "x"]\n  [core]\n\tfsmonitor = x\n', True),
+        (CORE.replace("y", "z") + FOLLOWS, True),
+    ],
+)
+def test_row_40_the_configuration_of_git_is_watched_but_for_branches(
+    workspace: Path, config: str, is_named: bool
+) -> None:
+    (workspace / ".git" / "config").write_text(CORE + FOLLOWS)
+    before = snapshot_steering(workspace)
+    (workspace / ".git" / "config").write_text(config)
+    changed = changed_steering(before, snapshot_steering(workspace))
+    assert changed == ((".git/config (changed)",) if is_named else ())
+
+
+def test_row_40_attributes_and_a_replaced_git_folder_are_named(workspace: Path) -> None:
+    before = snapshot_steering(workspace)
+    (workspace / ".gitattributes").write_text("* filter=x")
+    (workspace / ".git" / "info").mkdir()
+    (workspace / ".git" / "info" / "attributes").write_text("* filter=x")
+    assert changed_steering(before, snapshot_steering(workspace)) == (
+        ".git/info/attributes (added)",
+        ".gitattributes (added)",
+    )
+    (workspace / ".git").rename(workspace / "g")
+    (workspace / ".git").write_text("gitdir: g")
+    assert any(
+        line.startswith(".git/config") for line in changed_steering(before, snapshot_steering(workspace))
+    )
+
+
 def test_changed_and_deleted(workspace: Path) -> None:
     before = snapshot_steering(workspace)
     (workspace / "CLAUDE.md").write_text("be cruel")

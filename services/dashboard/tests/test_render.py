@@ -46,6 +46,19 @@ def test_row_56_agent_output_is_never_markup(said, text, kind) -> None:
     assert all(link.startswith(("http://", "https://", "mailto:")) for link in found.links)
 
 
+@pytest.mark.parametrize(
+    "kind", ["text", "prompt", "tool_result", "tool_use", "thinking", "unknown", "result", "system"]
+)
+def test_row_43_nothing_in_agent_output_turns_the_reading_direction_or_hides(said, kind) -> None:
+    text = "pay \u202eevil\u2066x\u200b\u061c\x1b[2J\x00\ufeff\U000e0041 now\n\tgrün 👩\u200d💻"
+    change = Change(1, "t1", said(text, type=kind, tool=text, input={"command": text, text: text}))
+    html = Renderer().output(change)
+    assert not set(html) & set("\u202e\u2066\u200b\u061c\x1b\x00\ufeff\U000e0041")
+    assert "grün 👩" in html
+    link = Renderer().output(Change(1, "t1", said("[a&#x202e;b](https://x.example/)", type=kind)))
+    assert "\u202e" not in link
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_row_37_a_hostile_host_or_path_is_text(request_event, text) -> None:
     html = Renderer().network_row(

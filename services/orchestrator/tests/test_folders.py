@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 
-import airut_orchestrator.prepare as prepare_module
 from airut_orchestrator.failures import TaskFailure
 from airut_orchestrator.folders import ConversationFolders
 from airut_orchestrator.instance import AlreadyRunning, only_instance
@@ -84,7 +83,7 @@ def test_the_reserve_is_room_that_can_be_given_up(tmp_path: Path) -> None:
     assert not (tmp_path / "too-large").exists()
 
 
-def test_on_a_full_disk_no_task_begins(tmp_path: Path, monkeypatch) -> None:
+def test_on_a_full_disk_no_task_begins(tmp_path: Path) -> None:
     reserve = Reserve(tmp_path / "reserve", 4096)
     preparer = Preparer(
         podman=NoPodman(),
@@ -95,9 +94,18 @@ def test_on_a_full_disk_no_task_begins(tmp_path: Path, monkeypatch) -> None:
         reserve=reserve,
         sessions=None,
     )  # type: ignore[arg-type]
-    preparer.check_space()
+    preparer.check_space(1)
     assert (tmp_path / "reserve").exists()
-    monkeypatch.setattr(prepare_module, "MIN_FREE_BYTES", 2**62)
     with pytest.raises(TaskFailure, match="disk is full") as failure:
-        preparer.check_space()
+        preparer.check_space(2**40)
     assert failure.value.outcome == "refused"
+
+
+async def test_that_folders_are_too_full_is_remembered_until_they_are_not(tmp_path: Path) -> None:
+    folders = await ready(tmp_path / "c")
+    assert not folders.are_too_full
+    folders.note_too_full(too_full=True)
+    again = await ready(tmp_path / "c")
+    assert again.are_too_full
+    again.note_too_full(too_full=False)
+    assert not folders.are_too_full

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from airut_common.config.models import LimitsConfig
 from airut_common.testing.builders import task_request
 from airut_orchestrator.prompt import BUILT_IN, BadPreamble, Preamble, build_prompt
 from airut_sandbox.outbox import InboxEntry
@@ -15,7 +16,7 @@ def entry(name: str, message: int = 1) -> InboxEntry:
 
 
 def prompt(**values) -> str:
-    options = {"inbox": (), "interrupted": False, "began_anew": False}
+    options = {"inbox": (), "interrupted": False, "began_anew": False, "too_full": None}
     request = task_request(
         **{key: value for key, value in values.items() if key not in {*options, "preamble"}}
     )
@@ -34,6 +35,7 @@ def test_the_prompt_says_who_asks_and_where_things_are() -> None:
 def test_the_prompt_says_what_happened_before() -> None:
     assert "interrupted" in prompt(interrupted=True)
     assert "not known here any more" in prompt(began_anew=True)
+    assert "more than the 64 MiB or 1000 files" in prompt(too_full=LimitsConfig(disk_mib=64, files=1000))
     assert "Subject:" not in prompt(subject="")
 
 

@@ -12,10 +12,10 @@ from .errors import SandboxError
 from .podman import Podman
 from .readback import Facts, read_facts
 from .removal import despite_cancellation, remove_leftovers
-from .sandbox import Exit, Sandbox
+from .sandbox import DiskEnd, Exit, Sandbox
 from .spec import Mount, SandboxSpec, check_spec
 
-__all__ = ["Exit", "Mount", "Sandbox", "SandboxSpec", "open_sandbox", "remove_leftovers"]
+__all__ = ["DiskEnd", "Exit", "Mount", "Sandbox", "SandboxSpec", "open_sandbox", "remove_leftovers"]
 
 log = structlog.get_logger()
 

@@ -64,6 +64,8 @@ class Created:
     expected: Expected
     limits_enforced: bool
     groups: Mapping[str, Path]
+    layer: Path | None
+    """The host's folder with what the container itself writes; None where the storage driver has none."""
     streams: Streams
 
     def close(self) -> None:
@@ -223,8 +225,14 @@ async def _check(
         expected=expected,
         limits_enforced=not weak,
         groups=groups,
+        layer=_layer(inspected),
         streams=streams,
     )
+
+
+def _layer(inspected: Mapping[str, Any]) -> Path | None:
+    upper = (inspected.get("GraphDriver", {}).get("Data") or {}).get("UpperDir")
+    return Path(upper) if upper else None
 
 
 def _expected_mounts(podman: Podman, mounts: list[Mount], facts: Facts) -> tuple[ExpectedMount, ...]:

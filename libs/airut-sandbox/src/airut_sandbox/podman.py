@@ -19,6 +19,7 @@ from airut_common.private_file import replace_private
 from airut_common.processes import Completed, ProcessError, ProcessFailed, ProcessTimedOut
 
 from . import podman_config
+from .disk import HostDisk
 from .errors import PodmanUnusable
 from .seccomp import install_profile
 
@@ -63,6 +64,8 @@ class Podman:
     seccomp_profile: Path
     known_images: dict[str, ImageFacts] = field(default_factory=dict, repr=False, compare=False)
     """Facts by image id; an id stands for one content for ever."""
+    disk: HostDisk = field(default_factory=HostDisk, repr=False, compare=False)
+    """Whose sandboxes take how much of this host's disk."""
 
     async def run(
         self, *args: str, timeout_seconds: float = 60, stdin: bytes | None = None, check: bool = True

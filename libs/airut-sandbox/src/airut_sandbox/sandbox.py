@@ -12,6 +12,8 @@ from airut_common.processes import ProcessError
 
 from .attach import attach_network
 from .creation import Created
+from .disk import Why
+from .disk_watch import DiskWatch, open_disk_watch
 from .errors import SandboxError, SandboxRefused
 from .limits import count_oom_kills
 from .podman import Podman
@@ -30,6 +32,18 @@ OnLine = Callable[[bytes], Awaitable[None]]
 
 
 @dataclass(frozen=True)
+class DiskEnd:
+    """What became of the disk."""
+
+    stopped: Why | None = None
+    """Ended because of what it held."""
+    still_over: Why | None = None
+    """What it leaves behind is over this limit."""
+    files_removed: int = 0
+    """Of the largest that it wrote, to give the host its room back."""
+
+
+@dataclass(frozen=True)
 class Exit:
     """How the command ended. `code` is 128 + signal for one that was killed."""
 
@@ -40,6 +54,7 @@ class Exit:
     """Ended by `Sandbox.stop`."""
     stderr_tail: bytes
     """The last 16 KiB at most."""
+    disk: DiskEnd = DiskEnd()
 
 
 class Sandbox:
@@ -54,6 +69,7 @@ class Sandbox:
         self.limits_enforced: Final = created.limits_enforced
         """Whether the kernel holds it to its limits for memory, processes and CPU."""
         self._podman = podman
+        self._spec = spec
         self._created = created
         self._look = look
         self._ended = asyncio.Event()
@@ -63,6 +79,7 @@ class Sandbox:
         self._started = False
         self._stopping = False
         self._closed = False
+        self._disk_stop: Why | None = None
 
     async def attach_network(self, socket: Path, token: str) -> None:
         """Give the sandbox's listeners to the egress-proxy behind `socket`; also after the proxy restarted.
@@ -97,10 +114,23 @@ class Sandbox:
         self._begun = True
         if self._stopping:
             return self._stopped()
+        # Podman would make a new process, unchecked and without a network, for a container whose own has died.
+        if self._is_gone():
+            raise SandboxError(_DIED)
         loop = asyncio.get_running_loop()
         loop.add_reader(self._created.pidfd, self._note_end)
         try:
-            return await self._run(stdin, on_line, timeout_seconds, on_started)
+            created = self._created
+            async with open_disk_watch(
+                *(self._spec, self._podman.disk),
+                pid=created.pid,
+                user_ns=created.user_ns,
+                layer=created.layer,
+            ) as disk:
+                if self._spec.may_clean_up:
+                    await disk.allow_for_what_is_there()
+                done = await self._run(stdin, on_line, timeout_seconds, on_started, disk)
+                return replace(done, disk=await self._disk_end(disk))
         except SandboxRefused:
             raise
         except SandboxError:
@@ -132,6 +162,16 @@ class Sandbox:
     def _stopped(self) -> Exit:
         return Exit(128 + signal.SIGTERM, timed_out=False, oom_killed=False, stopped=True, stderr_tail=b"")
 
+    async def _stop_for_disk(self, why: Why) -> None:
+        """At once: each second that it is given it may write another gigabyte."""
+        self._disk_stop = why
+        await self._signal(signal.SIGKILL)
+
+    async def _disk_end(self, disk: DiskWatch) -> DiskEnd:
+        is_to_shrink = self._disk_stop == "host" and self._spec.takes_back_room
+        removed = await disk.make_room() if is_to_shrink else 0
+        return DiskEnd(self._disk_stop, (await disk.kept()).over, removed)
+
     def _note_end(self) -> None:
         asyncio.get_running_loop().remove_reader(self._created.pidfd)
         # Now or never: with the container, the runtime removes its control groups.
@@ -139,7 +179,12 @@ class Sandbox:
         self._ended.set()
 
     async def _run(
-        self, stdin: bytes, on_line: OnLine, timeout_seconds: float, on_started: Callable[[], None] | None
+        self,
+        stdin: bytes,
+        on_line: OnLine,
+        timeout_seconds: float,
+        on_started: Callable[[], None] | None,
+        disk: DiskWatch,
     ) -> Exit:
         streams = self._created.streams
         output, output_transport = await open_reader(streams.stdout)
@@ -147,7 +192,8 @@ class Sandbox:
         lines = asyncio.create_task(pump_lines(output, on_line), name="sandbox output")
         tail = asyncio.create_task(read_tail(errors), name="sandbox errors")
         ended = asyncio.create_task(self._ended.wait(), name="sandbox end")
-        work: tuple[asyncio.Task[object], ...] = (lines, tail, ended)
+        watch = asyncio.create_task(disk.until(self._ended, self._stop_for_disk), name="sandbox disk")
+        work: tuple[asyncio.Task[object], ...] = (lines, tail, ended, watch)
         try:
             timed_out = await self._until_end(stdin, work, timeout_seconds, on_started)
             return Exit(*await self._outcome(timed_out=timed_out), stderr_tail=tail.result())
@@ -193,10 +239,9 @@ class Sandbox:
 
     async def _start(self) -> None:
         """Start, and look again: only now are the privileges of the command itself to be seen."""
-        # Podman would make a new process, unchecked and without a network, for a container whose own has died.
+        # As above, and once more, because time has passed. For the same reason `stop` waits until this is through.
         if self._is_gone():
             raise SandboxError(_DIED)
-        # For the same reason `stop` waits until this is through.
         async with self._starting:
             if self._stopping:
                 raise SandboxError("the sandbox was stopped before it was started")

@@ -19,6 +19,7 @@ REPO_LABEL: Final = "airut.repo"
 #: Only containers that we made carry this one: a label of an image is inherited by everybody's containers.
 SANDBOX_LABEL: Final = "airut.sandbox"
 
+KEEP_FREE_BYTES: Final = 1024 * 1024 * 1024
 HOSTNAME: Final = "sandbox"
 #: Nothing listens there: what is sent to port 53 of any address ends at the egress-proxy.
 RESOLVER: Final = "198.18.0.1"
@@ -56,6 +57,12 @@ class SandboxSpec:
     mounts: Sequence[Mount] = ()
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     resolv_conf: str = RESOLV_CONF
+    keep_free_bytes: int = KEEP_FREE_BYTES
+    """Of the host's disk: with less, the sandbox that has taken most is stopped."""
+    takes_back_room: bool = False
+    """Whether files that it wrote are removed then, until that much is free again: for folders that are ours."""
+    may_clean_up: bool = False
+    """Its folders hold more than the limits already: it may run all the same, and grow by a little."""
 
 
 def check_spec(spec: SandboxSpec) -> None:

@@ -6,6 +6,7 @@ conversation obey these files, so the person who reads the reply has to know.
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,11 @@ STEERING_PATHS = (
     ".claude",
     ".claude.json",
     ".envrc",
+    ".git/config",
+    ".git/config.worktree",
     ".git/hooks",
+    ".git/info/attributes",
+    ".gitattributes",
     ".gitmodules",
     ".husky",
     ".mcp.json",
@@ -27,9 +32,13 @@ STEERING_PATHS = (
     "CLAUDE.local.md",
     "CLAUDE.md",
 )
+#: Git writes down which branch follows which with every push, and that steers nothing.
+_GIT_CONFIG = ".git/config"
 _MAX_FILE_BYTES = 4 * 1024 * 1024
 _MAX_ENTRIES = 2_000
 _MAX_DEPTH = 12
+_BRANCH = re.compile(rb'\[branch "[^"\\\]]*"\]')
+_FOLLOWS = re.compile(rb"\s*(remote|merge|vscode-merge-base) = [\w./-]+")
 #: A digest that equals no other, not even the same marker in another snapshot.
 _UNKNOWN = "unknown:"
 
@@ -94,20 +103,34 @@ def _digest_path(
                 target = os.fsencode(os.readlink("", dir_fd=handle))
                 yield label, f"link:{hashlib.sha256(target).hexdigest()}"
             else:
-                yield label, _digest_file(handle, mode)
+                yield label, _digest_file(handle, mode, label)
     except FileNotFoundError:
         return
     except OSError as error:  # a parent became a link or a file: that is a change to name, not a failure
         yield label, f"{_UNKNOWN}cannot be checked: {error.strerror}"
 
 
-def _digest_file(handle: int, mode: int) -> str:
+def _digest_file(handle: int, mode: int, label: str) -> str:
     try:
         data = read_plain(handle, max_bytes=_MAX_FILE_BYTES)
     except NotPlain as reason:
         return f"{_UNKNOWN}cannot be checked: {reason}"
+    if label == _GIT_CONFIG:
+        data = _without_branches(data)
     executable = "x" if mode & 0o111 else "-"
     return f"file:{executable}:{hashlib.sha256(data).hexdigest()}"
+
+
+def _without_branches(config: bytes) -> bytes:
+    """A git configuration without its sections `[branch "NAME"]`, as far as they say nothing but what follows what."""
+    kept: list[bytes] = []
+    in_branch = False
+    for line in config.split(b"\n"):
+        if line.startswith(b"["):
+            in_branch = _BRANCH.fullmatch(line) is not None
+        if not in_branch or not (_BRANCH.fullmatch(line) or _FOLLOWS.fullmatch(line)):
+            kept.append(line)
+    return b"\n".join(kept).strip()
 
 
 def _digest_folder(handle: int, label: str, budget: _Budget, depth: int) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from datetime import UTC, datetime
 from importlib.resources import files
 
@@ -21,6 +22,12 @@ _TAGS = {
     "p", "br", "strong", "em", "s", "code", "pre", "blockquote", "ul", "ol", "li", "hr",
     "h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td", "a",
 }  # fmt: skip
+#: Control characters but line breaks and tabs, and what turns the reading direction, hides, or hides text in itself.
+#: Joiners and variation selectors of emoji stay.
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
 #: The part of a tool call that a reader wants first, by input key.
 _TOOL_SUMMARY_KEYS = ("command", "file_path", "path", "pattern", "url", "query", "description")
 
@@ -87,6 +94,13 @@ def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else "�" for char in text)
 
 
+def _harmless(value: object) -> object:
+    """What a template shows, without what steers a reader's eyes: agents, mails and hosts wrote most of it."""
+    if isinstance(value, Markup):
+        return Markup(_STEERING.sub("�", value))  # noqa: S704 - no character of markup comes in
+    return _STEERING.sub("�", value) if isinstance(value, str) else value
+
+
 class Renderer:
     """Templates of this package."""
 
@@ -94,6 +108,7 @@ class Renderer:
         self._templates = Environment(
             loader=PackageLoader("airut_dashboard"),
             autoescape=True,
+            finalize=_harmless,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,

@@ -14,6 +14,7 @@ from airut_sandbox.podman import Podman
 AGENT_PROGRAM = "/opt/airut/agent/claude"
 _KEPT = ("workspace", "storage", "agent")
 _OF_ONE_TASK = ("inbox", "outbox")
+_TOO_FULL = "too-full"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,18 @@ class ConversationFolders:
         """The agent's own state: its sessions."""
         return self.root / "agent"
 
+    @property
+    def are_too_full(self) -> bool:
+        """Whether the last task left more in them than they may hold."""
+        return (self.root / _TOO_FULL).exists(follow_symlinks=False)
+
+    def note_too_full(self, *, too_full: bool) -> None:
+        """For the next task."""
+        if too_full:
+            (self.root / _TOO_FULL).touch()
+        else:
+            (self.root / _TOO_FULL).unlink(missing_ok=True)
+
     async def make_ready(self, podman: Podman) -> None:
         """Create what is missing, empty what belongs to one task only, and clear what a killed process left."""
         self.root.parent.mkdir(mode=0o700, exist_ok=True)
@@ -58,7 +71,7 @@ class ConversationFolders:
     def _make(self) -> None:
         for entry in self.root.iterdir():
             # Drafts of a workspace; no sandbox has ever seen them.
-            if entry.name not in (*_KEPT, *_OF_ONE_TASK):
+            if entry.name not in (*_KEPT, *_OF_ONE_TASK, _TOO_FULL):
                 shutil.rmtree(entry, ignore_errors=True)
         self.outbox.mkdir()
         self.storage.mkdir(exist_ok=True)

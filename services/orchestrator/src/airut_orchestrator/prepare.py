@@ -27,8 +27,6 @@ from airut_sandbox.podman import Podman
 from airut_sandbox.workspace import create_workspace
 
 POLICY_FILE = ".airut/network-allowlist.yaml"
-MIN_FREE_BYTES = 128 * 1024 * 1024
-"""Below this no task begins: what it writes half is worth nothing, and the reply itself needs room."""
 BLOB_SECONDS = 30.0
 
 
@@ -97,13 +95,13 @@ class Preparer:
         """Holds a folder for each conversation."""
         return self._state / "conversations"
 
-    def check_space(self) -> None:
-        """Refuse to begin on a full disk.
+    def check_space(self, min_free_mib: int) -> None:
+        """Refuse to begin on a full disk: what a task writes half is worth nothing, and the reply itself needs room.
 
         Raises:
             TaskFailure: it is full.
         """
-        if shutil.disk_usage(self._state).free < MIN_FREE_BYTES:
+        if shutil.disk_usage(self._state).free < min_free_mib * 1024 * 1024:
             raise TaskFailure("the disk is full", disk_full())
         self._reserve.take()
 

@@ -7,6 +7,7 @@ from datetime import UTC
 from string import Template
 from typing import Final, Self
 
+from airut_common.config.models import LimitsConfig
 from airut_common.contracts.v1 import TaskRequest
 from airut_sandbox.outbox import InboxEntry
 
@@ -73,10 +74,12 @@ def build_prompt(
     interrupted: bool,
     began_anew: bool,
     workspace_lost: bool = False,
+    too_full: LimitsConfig | None = None,
 ) -> bytes:
     """The whole prompt for one message, or several in order; UTF-8. `inbox` tells the files in /inbox; `interrupted`
     says that this is another try; `began_anew` that the thread's earlier conversation is not known here any more;
-    `workspace_lost` that the workspace is gone with the host that held it."""
+    `workspace_lost` that the workspace is gone with the host that held it; `too_full` that the conversation's folders
+    hold more than these limits allow."""
     lines = [preamble.fill_in(requests)]
     if inbox:
         lines.append(f"- /inbox holds the attachments: {', '.join(entry.file for entry in inbox)}.")
@@ -88,6 +91,12 @@ def build_prompt(
         lines.append(
             "- The machine that held your workspace is gone: /workspace is a fresh clone of the default branch. What "
             "was pushed before is on its branch at the remote."
+        )
+    if too_full is not None:
+        lines.append(
+            f"- Your folders (/workspace, /storage, /outbox and /agent) hold more than the {too_full.disk_mib} MiB or "
+            f"{too_full.files} files that they may. First remove what is not needed any more, and say in your answer "
+            "what it was. If they grow by much instead, you are stopped."
         )
     if began_anew:
         lines.append("- The earlier messages of this thread are not known here any more.")

@@ -155,7 +155,7 @@ class Runner:
                 f"no repository {name}", f"This installation has no repository called `{name}`."
             )
         job.task, job.choice = choose(task, repo.agent)
-        prepare.check_space()
+        prepare.check_space(server.sandbox.min_free_mib)
         folders = prepare.folders(task.conversation)
         await folders.make_ready(prepare.podman)
         async with AsyncExitStack() as stack:
@@ -190,13 +190,13 @@ class Runner:
             with job.watch.stage("image"):
                 recipe = self._preparer.recipe(source, session.opened.ca_certificate)
                 image = await self._preparer.images.take(recipe, ahead.image, job.task.id)
-            prompt = self._prompt(job.task, ahead.preamble, await ahead.inbox, resume)
+            prompt = self._prompt(job.task, ahead, await ahead.inbox, resume)
             await ahead.workspace
             folders.check()
             program = await ahead.program
             spec = self._spec(
                 job, source, image=image.id, opened=session.opened, mounts=folders.mounts(program.path),
-                sandbox_id=sandbox_id, resume=resume,
+                sandbox_id=sandbox_id, resume=resume, too_full=folders.are_too_full,
             )  # fmt: skip
             execution = job.execution = Execution(
                 job.task, self._agent, self._store, self._events, job.watch, program.version, task_log
@@ -209,7 +209,8 @@ class Runner:
             if execution.transcript.session_lost and resume is not None:
                 raise SessionLost
             job.work.agent_ended()
-            result = judge(ended, execution.transcript, source.repo.limits.timeout_seconds)
+            folders.note_too_full(too_full=ended.disk.still_over is not None)
+            result = judge(ended, execution.transcript, source.repo.limits)
             if program.note is not None:
                 result.notes.append(program.note)
             note_denied(await session.close(), result)
@@ -232,15 +233,16 @@ class Runner:
         return result
 
     def _prompt(
-        self, task: QueuedTask, preamble: Preamble, inbox: tuple[InboxEntry, ...], resume: str | None
+        self, task: QueuedTask, ahead: _Ahead, inbox: tuple[InboxEntry, ...], resume: str | None
     ) -> bytes:
         return build_prompt(
             task.requests,
-            preamble,
+            ahead.preamble,
             inbox=inbox,
             interrupted=task.attempts > 1,
             began_anew=task.began_anew or resume != task.agent_session or task.lost_with is not None,
             workspace_lost=task.lost_with is not None,
+            too_full=ahead.source.repo.limits if ahead.folders.are_too_full else None,
         )
 
     def _spec(
@@ -253,6 +255,7 @@ class Runner:
         mounts: tuple[Mount, ...],
         sandbox_id: str,
         resume: str | None,
+        too_full: bool,
     ) -> SandboxSpec:
         repo, choice = source.repo, job.choice
         try:
@@ -273,6 +276,9 @@ class Runner:
             environment=environment,
             mounts=mounts,
             limits=repo.limits,
+            may_clean_up=too_full,
+            takes_back_room=True,
+            keep_free_bytes=source.server.sandbox.min_free_mib * 1024 * 1024,
             labels={
                 "airut.installation": self._preparer.installation,
                 "airut.repo": source.repo_id,

@@ -220,6 +220,8 @@ class SandboxConfig(StrictModel):
     max_outbox_files: Annotated[int, Field(ge=0)] = 20
     max_outbox_file_bytes: Annotated[int, Field(ge=0)] = 10 * 1024 * 1024
     max_outbox_total_bytes: Annotated[int, Field(ge=0)] = 20 * 1024 * 1024
+    min_free_mib: Annotated[int, Field(ge=128)] = 1024
+    """What stays free on the host's disk: with less, no task begins, and the one that has taken most is stopped."""
 
 
 class GitConfig(StrictModel):
@@ -262,6 +264,10 @@ class LimitsConfig(StrictModel):
     memory_mib: Annotated[int, Field(ge=128)] = 4096
     cpus: Annotated[float, Field(gt=0)] = 2.0
     pids: Annotated[int, Field(ge=32)] = 2048
+    disk_mib: Annotated[int, Field(ge=64)] = 20 * 1024
+    """What a conversation's folders and the container's own files may hold together, in blocks."""
+    files: Annotated[int, Field(ge=1000)] = 1_000_000
+    """How many files and folders they may hold together."""
 
 
 BuildArgument = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]

@@ -11,6 +11,8 @@ from rich.console import Console
 
 from airut_common.log import configure_logging
 from airut_egress.sessions import SessionRefused
+from airut_sandbox.container import Exit
+from airut_sandbox.disk import why_stopped
 from airut_sandbox.errors import SandboxError
 from airut_sandbox.image import ImageBuildFailed
 
@@ -32,7 +34,8 @@ def run_and_tell(asked: Asked, events: IO[str] | None, console: Console) -> int:
     configure_logging("airut-sandbox", log_format="text", level="warning")
     log = EventLog(events)
     try:
-        code = asyncio.run(_until_signal(asked, log))
+        ended = asyncio.run(_until_signal(asked, log))
+        code, disk = TIMED_OUT if ended.timed_out else ended.code, ended.disk
     except ImageBuildFailed as error:
         console.print(f"airut-sandbox: {error}\n{error.output_tail}")
         return NOT_RUN
@@ -44,6 +47,9 @@ def run_and_tell(asked: Asked, events: IO[str] | None, console: Console) -> int:
         return 128 + signal.SIGTERM
     if code == TIMED_OUT:
         console.print(f"airut-sandbox: stopped after {asked.settings.limits.timeout_seconds} seconds")
+    if disk.stopped is not None:
+        why = why_stopped(disk.stopped, asked.settings.limits)
+        console.print(f"airut-sandbox: stopped because {why}")
     console.print(f"airut-sandbox: {log.requests} requests, {sum(log.denied.values())} refused")
     for what, count in sorted(log.denied.items()):
         console.print(
@@ -52,13 +58,12 @@ def run_and_tell(asked: Asked, events: IO[str] | None, console: Console) -> int:
     return code
 
 
-async def _until_signal(asked: Asked, log: EventLog) -> int:
+async def _until_signal(asked: Asked, log: EventLog) -> Exit:
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     for number in _SIGNALS:
         loop.add_signal_handler(number, lambda: task.cancel() if task is not None else None)
-    ended = await run_command(asked, state_dir(), log, _pass_on)
-    return TIMED_OUT if ended.timed_out else ended.code
+    return await run_command(asked, state_dir(), log, _pass_on)
 
 
 async def _pass_on(line: bytes) -> None:

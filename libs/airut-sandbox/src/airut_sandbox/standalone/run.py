@@ -163,4 +163,5 @@ def _spec(asked: Asked, sandbox_id: str, image: ImageRef, opened: SessionOpened)
         },
         mounts=(Mount(asked.workspace.absolute(), "/workspace"),),
         limits=asked.settings.limits,
+        keep_free_bytes=asked.settings.sandbox.min_free_mib * 1024 * 1024,
     )
