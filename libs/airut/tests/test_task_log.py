@@ -21,14 +21,14 @@ def put(installation, name: str, data: bytes) -> None:
 
 
 def test_earlier_tries_come_first_and_nothing_steers_the_terminal(installation) -> None:
-    put(installation, "abc.log", b"second \x1b[2J\xe2\x80\xae\n")
-    put(installation, "abc.log.gz", b"first\n")
-    put(installation, "other.log", b"not this\n")
+    put(installation, "abc.2.log", b"second \x1b[2J\xe2\x80\xae\n")
+    put(installation, "abc.1.log.gz", b"first\n")
+    put(installation, "other.1.log", b"not this\n")
     assert list(read_log(installation, "abc")) == ["first", r"second \x1b[2J\x202e"]
 
 
 @pytest.mark.parametrize("task", ["nobody", "../../airut", "*", ""])
 def test_a_task_without_a_log_is_an_error_and_no_path(installation, task: str) -> None:
-    put(installation, "abc.log", b"x")
+    put(installation, "abc.1.log", b"x")
     with pytest.raises(UsageError, match="no log of such a task"):
         read_log(installation, task)

@@ -38,7 +38,7 @@ async def test_noise_of_any_size_is_survived_and_kept_in_the_log(site: Site, noi
     assert (reply.outcome, reply.text) == ("done", "still here")
     assert _peak_memory(site) - before < 100 * 1024 * 1024
     (packed,) = (site.state / "logs" / reply.conversation).iterdir()
-    assert packed.name == f"{reply.id}.log.gz"
+    assert packed.name == f"{reply.id}.1.log.gz"
     with gzip.open(packed) as log:
         first, *_, last = log
     assert b"still here" in last or b"exit code" in last

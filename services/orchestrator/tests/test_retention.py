@@ -69,7 +69,7 @@ class Bench:
         await self.store.database.transact(lambda session: session.execute(unused))
         (self.folder / found / "workspace").mkdir(parents=True)
         (self.logs / found).mkdir(parents=True)
-        (self.logs / found / f"{task}.log.gz").touch()
+        (self.logs / found / f"{task}.1.log.gz").touch()
         return found
 
     def left(self) -> set[str]:

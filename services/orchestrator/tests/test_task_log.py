@@ -17,27 +17,42 @@ def logs(tmp_path: Path) -> TaskLogs:
     return TaskLogs(tmp_path / "logs")
 
 
-def kept(logs: TaskLogs) -> bytes:
-    (path,) = logs.folder.glob("c/*")
-    assert path.name == "t.log.gz"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    return gzip.decompress(path.read_bytes())
+def kept(logs: TaskLogs) -> dict[str, bytes]:
+    paths = list(logs.folder.glob("c/*"))
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in paths)
+    return {path.name: gzip.decompress(path.read_bytes()) for path in paths}
 
 
-async def test_every_line_is_kept_as_it_came_and_another_try_stands_behind(logs: TaskLogs) -> None:
+async def test_every_line_is_kept_as_it_came_and_each_try_has_a_file(logs: TaskLogs) -> None:
     for text in (b"first", b"second"):
         async with logs.open("c", "t") as opened:
             await opened.take(text)
             await opened.take(b"\x00\xff\x1b[31m not utf-8")
-    assert kept(logs) == b"first\n\x00\xff\x1b[31m not utf-8\nsecond\n\x00\xff\x1b[31m not utf-8\n"
+    assert kept(logs) == {
+        "t.1.log.gz": b"first\n\x00\xff\x1b[31m not utf-8\n",
+        "t.2.log.gz": b"second\n\x00\xff\x1b[31m not utf-8\n",
+    }
 
 
 async def test_what_a_killed_process_left_is_packed_at_the_next_start(logs: TaskLogs) -> None:
     async with logs.open("c", "t") as opened:
         await opened.take(b"one")
-    (logs.folder / "c" / "t.log").write_bytes(b"two\nhal")
+    (left := logs.folder / "c" / "t.2.log").write_bytes(b"two\nhal")
+    left.chmod(0o600)
+    for _ in range(2):
+        await logs.pack_leftovers()
+        left.write_bytes(b"two\nhal")  # as if it had died before it could be removed
     await logs.pack_leftovers()
-    assert kept(logs) == b"one\ntwo\nhal"
+    assert kept(logs) == {"t.1.log.gz": b"one\n", "t.2.log.gz": b"two\nhal"}
+
+
+async def test_what_a_quiet_agent_said_is_on_the_disk_before_it_ends(logs: TaskLogs, monkeypatch) -> None:
+    monkeypatch.setattr(task_log, "FLUSH_SECONDS", 0.01)
+    async with logs.open("c", "t") as opened:
+        await opened.take(b"thinking")
+        async with asyncio.timeout(10):
+            while (logs.folder / "c" / "t.1.log").read_bytes() != b"thinking\n":
+                await asyncio.sleep(0.01)
 
 
 async def test_a_flood_ends_at_the_bound_and_takes_no_memory(logs: TaskLogs, monkeypatch) -> None:
@@ -90,7 +105,7 @@ async def test_a_full_disk_costs_the_log_and_not_the_task(small_disk: Path) -> N
         for _ in range(40):
             await opened.take(b"z" * 100_000)
     (path,) = logs.folder.glob("c/*")
-    assert path.name in {"t.log", "t.log.gz"}
+    assert path.name in {"t.1.log", "t.1.log.gz"}
 
 
 async def test_no_place_at_all_costs_the_log_and_not_the_task(tmp_path: Path) -> None:

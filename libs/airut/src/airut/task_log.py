@@ -17,10 +17,8 @@ def read_log(installation: Installation, task: str) -> Iterator[str]:
     """
     logs = installation.service_state("orchestrator") / "logs"
     # Compared, and not made into a path: an id comes from a terminal, and may be anything.
-    names = {f"{task}.log", f"{task}.log.gz"}
-    found = sorted(
-        (path for path in logs.glob("*/*") if path.name in names), key=lambda path: path.suffix != ".gz"
-    )
+    found = [path for path in logs.glob("*/*.log*") if path.name.partition(".")[0] == task and task]
+    found.sort(key=lambda path: int(path.name.split(".")[1]))
     if not found:
         raise UsageError(
             f"{task}: there is no log of such a task on this host; it may have gone with its conversation"

@@ -18,6 +18,8 @@ import structlog
 
 MAX_BYTES: Final = 256 * 1024 * 1024
 PIECE_BYTES: Final = 64 * 1024
+FLUSH_SECONDS: Final = 1.0
+"""What a quiet agent said is on the disk so soon."""
 LEFT_OUT: Final = b"(What follows is left out: the log of a task holds 256 MiB.)\n"
 SUFFIX: Final = ".log"
 PACKED_SUFFIX: Final = ".log.gz"
@@ -52,7 +54,7 @@ class TaskLog:
         if not piece or self._file is None:
             return
         try:
-            await asyncio.get_running_loop().run_in_executor(self._threads, self._file.write, piece)
+            await asyncio.get_running_loop().run_in_executor(self._threads, _write, self._file, piece)
         except OSError as error:
             self._file = None
             log.warning("task_log_ends", reason=error.strerror)
@@ -67,10 +69,12 @@ class TaskLogs:
 
     @asynccontextmanager
     async def open(self, conversation: str, task: str) -> AsyncIterator[TaskLog]:
-        """The log of a task; another try of it is written behind the first. Packed at the end."""
-        path = self.folder / conversation / f"{task}{SUFFIX}"
+        """The log of one try of a task, a file of its own; packed at the end."""
+        folder = self.folder / conversation
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            tries = {entry.name.split(".")[1] for entry in folder.glob(f"{task}.*{SUFFIX}*")}
+            path = folder / f"{task}.{len(tries) + 1}{SUFFIX}"
             path.touch(mode=0o600)
             file = path.open("ab", buffering=0)
         except OSError as error:
@@ -78,9 +82,12 @@ class TaskLogs:
             yield TaskLog(None, self._threads)
             return
         opened = TaskLog(file, self._threads)
+        flushing = asyncio.get_running_loop().create_task(_flush_often(opened), name="task-log")
         try:
             yield opened
         finally:
+            flushing.cancel()
+            await asyncio.gather(flushing, return_exceptions=True)
             await asyncio.shield(self._close(opened, file, path))
 
     async def _close(self, opened: TaskLog, file: IO[bytes], path: Path) -> None:
@@ -105,19 +112,31 @@ class TaskLogs:
             await asyncio.get_running_loop().run_in_executor(self._threads, pack, path)
 
 
+async def _flush_often(opened: TaskLog) -> None:
+    while True:
+        await asyncio.sleep(FLUSH_SECONDS)
+        await opened.flush()
+
+
+def _write(file: IO[bytes], piece: bytes) -> None:
+    """All of it: a disk that is nearly full takes less than it is given."""
+    rest = memoryview(piece)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
 def pack(path: Path) -> None:
-    """Compress a log, behind what an earlier try of its task left. A full disk leaves it as it is."""
+    """Compress a log; done twice, it is the same. A full disk leaves it as it is."""
     packed = path.with_name(path.name.removesuffix(SUFFIX) + PACKED_SUFFIX)
     draft = path.with_name(f".{packed.name}.new")
     try:
         draft.touch(mode=0o600)
-        with draft.open("wb") as target:
-            if packed.exists():
-                # Members of gzip may stand one behind the other (RFC 1952, 2.2).
-                with packed.open("rb") as earlier:
-                    shutil.copyfileobj(earlier, target)
-            with path.open("rb") as source, gzip.GzipFile(fileobj=target, mode="wb", mtime=0) as member:
-                shutil.copyfileobj(source, member)
+        with (
+            draft.open("wb") as target,
+            path.open("rb") as source,
+            gzip.GzipFile(fileobj=target, mode="wb", mtime=0) as member,
+        ):
+            shutil.copyfileobj(source, member)
         draft.replace(packed)
         path.unlink()
     except OSError as error:
