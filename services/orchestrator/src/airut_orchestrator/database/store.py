@@ -102,7 +102,12 @@ class Store:
         """
         for conversation in sorted({request.conversation for request in requests if request.conversation}):
             _find(session, conversation)  # in one order everywhere, so that no two wait for each other
-        return [_add(session, request) for request in requests]
+        known = set(session.scalars(select(Task.id).where(Task.id.in_([request.id for request in requests]))))
+        added = []
+        for request in requests:
+            added.append(_add_again(session, request) if request.id in known else _add(session, request))
+            known.add(request.id)
+        return added
 
     @transaction
     def begin_next(self, session: Session, but: Collection[str] = ()) -> QueuedTask | None:
@@ -349,28 +354,32 @@ class Store:
         )
 
 
-def _add(session: Session, request: TaskRequest) -> QueuedTask | None:
-    task = session.scalar(select(Task).where(Task.id == request.id))
-    if task is None:
-        conversation = _conversation(session, request)
-        task = Task(
-            id=request.id,
-            conversation=conversation.id,
-            repo=request.repo,
-            state="queued",
-            attempts=0,
-            request=request.model_dump_json(),
-            claimed_at=utc_now(),
-        )
-        session.add(task)
-        session.flush()
-    else:
-        task = _held(session, request.id)
-        if task is None:
-            return None  # it was done long ago, and is forgotten by now
-        conversation = session.get_one(Conversation, task.conversation)
-    if task.state != "queued":
-        return None
+def _add(session: Session, request: TaskRequest) -> QueuedTask:
+    conversation, is_new = _conversation(session, request)
+    task = Task(
+        id=request.id,
+        conversation=conversation.id,
+        repo=request.repo,
+        state="queued",
+        attempts=0,
+        request=request.model_dump_json(),
+        claimed_at=utc_now(),
+    )
+    session.add(task)
+    session.flush()
+    if is_new:  # nothing can stand before it, and most are: so nothing is asked
+        return replace(_queued(task, conversation), place=1)
+    return _placed(session, task, conversation)
+
+
+def _add_again(session: Session, request: TaskRequest) -> QueuedTask | None:
+    task = _held(session, request.id)
+    if task is None or task.state != "queued":
+        return None  # under way, done, or so long ago that it is forgotten by now
+    return _placed(session, task, session.get_one(Conversation, task.conversation))
+
+
+def _placed(session: Session, task: Task, conversation: Conversation) -> QueuedTask:
     waiting = select(func.count()).where(
         Task.conversation == conversation.id, Task.state == "queued", Task.position <= task.position
     )
@@ -379,16 +388,17 @@ def _add(session: Session, request: TaskRequest) -> QueuedTask | None:
     return replace(_queued(task, conversation), place=place, waits_for_turn=turn)
 
 
-def _conversation(session: Session, request: TaskRequest) -> Conversation:
+def _conversation(session: Session, request: TaskRequest) -> tuple[Conversation, bool]:
+    """The one that a request goes on with, or a new one; whether it is new."""
     now = utc_now()
     found = _find(session, request.conversation) if request.conversation else None
     if found is not None and found.repo == request.repo:
         found.last_activity_at = now
-        return found
+        return found, False
     fresh = Conversation(id=new_id(), repo=request.repo, created_at=now, last_activity_at=now)
     session.add(fresh)
     session.flush()
-    return fresh
+    return fresh, True
 
 
 def _find(session: Session, conversation: str) -> Conversation | None:
