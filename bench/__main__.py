@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 
 from airut_common.log import configure_logging
-from bench import egress, events, ingress, mail, network, policy, sandboxes, workers
+from bench import egress, events, ingress, mail, network, orchestrator, policy, sandboxes, workers
 from bench.rows import Row, machine, show
 
 PARTS: dict[str, tuple[str, Callable[[], list[Row]]]] = {
@@ -19,6 +19,10 @@ PARTS: dict[str, tuple[str, Callable[[], list[Row]]]] = {
     "events": ("Events", lambda: asyncio.run(events.measure())),
     "network": ("A network for a sandbox", lambda: asyncio.run(network.measure())),
     "ingress": ("Mail in, judged and on the bus", lambda: asyncio.run(ingress.measure())),
+    "orchestrator": (
+        "The orchestrator: queue and workspaces",
+        lambda: asyncio.run(orchestrator.measure()),
+    ),
     "mail": ("From SMTP 250 to the agent's process", lambda: asyncio.run(mail.measure())),
 }
 

@@ -23,7 +23,7 @@ if [ "${1:-test}" != run ]; then
     fi
     needed+=(postfix:postfix)
 fi
-if [ "${1:-test}" = bench ]; then needed+=(wrk:wrk haproxy:haproxy); fi
+if [ "${1:-test}" = bench ]; then needed+=(wrk:wrk haproxy:haproxy mkfs.xfs:xfsprogs); fi
 
 missing=()
 for pair in "${needed[@]}"; do

@@ -37,9 +37,20 @@ def git_server(tmp_path: Path, authority: Authority) -> Iterator[GitServer]:
 @pytest.fixture
 def upstream(git_server: GitServer, tmp_path: Path) -> Upstream:
     """`demo.git` with one commit on `main`."""
-    bare, tree = git_server.root / "demo.git", tmp_path / "author"
-    run_git("init", "--quiet", "--bare", "--initial-branch=main", str(bare), cwd=tmp_path)
-    run_git("init", "--quiet", "--initial-branch=main", str(tree), cwd=tmp_path)
+    return make_upstream(git_server, tmp_path, "sha1")
+
+
+@pytest.fixture
+def sha256_upstream(git_server: GitServer, tmp_path: Path) -> Upstream:
+    """The same in the newer object format."""
+    return make_upstream(git_server, tmp_path, "sha256")
+
+
+def make_upstream(git_server: GitServer, folder: Path, object_format: str) -> Upstream:
+    bare, tree = git_server.root / "demo.git", folder / "author"
+    options = ("--quiet", "--initial-branch=main", f"--object-format={object_format}")
+    run_git("init", "--bare", *options, str(bare), cwd=folder)
+    run_git("init", *options, str(tree), cwd=folder)
     made = Upstream(tree, bare, git_server)
     made.commit({"README.md": "hello\n"}, message="first")
     return made

@@ -1,6 +1,8 @@
 """Field-notes row 40 and architecture §5: a workspace of its own, made once by the host."""
 
+import asyncio
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,24 @@ async def test_a_complete_clone_with_the_real_remote(
     run_git("fsck", "--full", cwd=target)
 
 
+async def test_a_repository_whose_objects_are_named_by_sha256(
+    sha256_upstream: Upstream, tmp_path: Path, authority: Authority
+) -> None:
+    mirror = Mirror(tmp_path / "mirrors" / "demo.git", sha256_upstream.server.url(), authority.file)
+    await mirror.fetch("x-access-token", None)
+    commit = sha256_upstream.commit({".airut/policy": "domains: []\n", "a.txt": "content"})
+    head = await mirror.fetch("x-access-token", None)
+    assert (head.commit, len(commit)) == (commit, 64)
+    assert await mirror.read_file(commit, ".airut/policy") == b"domains: []\n"
+    assert await mirror.export_tree(commit, ".airut", tmp_path / "exported")
+    target = tmp_path / "workspace"
+    await create_workspace(mirror, head, target, REMOTE)
+    assert (target / "a.txt").read_text() == "content"
+    assert run_git("rev-parse", "HEAD", cwd=target).strip() == commit
+    assert run_git("status", "--porcelain", cwd=target) == ""
+    run_git("fsck", "--full", cwd=target)
+
+
 async def test_row_40_no_inode_is_shared_and_nothing_points_back(
     mirror: Mirror, upstream: Upstream, tmp_path: Path
 ) -> None:
@@ -96,6 +116,7 @@ async def test_row_40_filters_and_hooks_of_the_repository_do_not_run(
     (home / "hooks" / "post-checkout").write_text(f"#!/bin/sh\ntouch {witness}\n")
     (home / "hooks" / "post-checkout").chmod(0o755)
     monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")  # an installed git-lfs would come first
     monkeypatch.setenv("GIT_TEMPLATE_DIR", str(home))
     upstream.commit({".gitattributes": "* filter=evil\n", "a": "1", ".githooks/post-checkout": "touch x"})
     head = await mirror.fetch("x-access-token", None)
@@ -144,3 +165,22 @@ async def test_a_failure_leaves_nothing_behind(mirror: Mirror, tmp_path: Path) -
         )
     assert caught.value.problem == "timed-out"
     assert list(folder.iterdir()) == []
+
+
+async def test_large_files_stay_pointers_and_no_filter_of_the_host_runs(
+    mirror: Mirror, upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 3\n"
+    upstream.commit({".gitattributes": "*.bin filter=lfs -text\n", "large.bin": pointer})
+    home, ran = tmp_path / "home", tmp_path / "ran"
+    home.mkdir()
+    (home / ".gitconfig").write_text(f'[filter "lfs"]\n\tsmudge = "touch {ran}; cat"\n')
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")  # an installed git-lfs would come first
+    plain = ["git", "clone", "--quiet", str(upstream.bare), str(tmp_path / "plain")]
+    await asyncio.to_thread(subprocess.run, plain, check=True, timeout=30)
+    assert ran.exists(), "git as it comes runs the filter"
+    ran.unlink()
+    await create_workspace(mirror, await mirror.fetch("x-access-token", None), tmp_path / "workspace", REMOTE)
+    assert not ran.exists()
+    assert (tmp_path / "workspace" / "large.bin").read_text() == pointer

@@ -90,7 +90,7 @@ class Mirror:
     async def _update(self, git: Git, clock: Clock) -> Head:
         remote = await self._ask_remote(git, clock)
         if not await asyncio.to_thread(self.path.exists):
-            await self._create(git, clock)
+            await self._create(git, clock, remote)
             return await self._head(git, remote)
         try:
             if dict(remote.refs) != await self._local_refs(git):
@@ -101,7 +101,7 @@ class Mirror:
             # left behind, or a file cut short by a full disk.
             _log.warning("mirror is made anew", mirror=self.path.name, reason=str(error))
             async with self.exclusive(clock.left()):
-                await self._create(git, clock)
+                await self._create(git, clock, remote)
             return await self._head(git, remote)
 
     async def _ask_remote(self, git: Git, clock: Clock) -> Remote:
@@ -118,13 +118,23 @@ class Mirror:
             raise MirrorError("empty", f"{self._where}: the repository has no default branch ({named})")
         return remote
 
-    async def _create(self, git: Git, clock: Clock) -> None:
+    async def _create(self, git: Git, clock: Clock, remote: Remote) -> None:
         """A fresh mirror beside the old one, which it then replaces."""
         fresh = self.path.with_name(f"{self.path.name}.fresh")
         old = self.path.with_name(f"{self.path.name}.old")
         for leftover in (fresh, old):
             await asyncio.to_thread(shutil.rmtree, leftover, ignore_errors=True)
-        await git.run("init", "--quiet", "--bare", "--template=", str(fresh), timeout_seconds=clock.left())
+        await git.run(
+            *(
+                "init",
+                "--quiet",
+                "--bare",
+                "--template=",
+                f"--object-format={remote.object_format}",
+                str(fresh),
+            ),
+            timeout_seconds=clock.left(),
+        )
         await self._fetch_objects(git, fresh, clock)
         if self.path.exists():
             self.path.rename(old)

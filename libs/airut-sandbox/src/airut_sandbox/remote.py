@@ -12,6 +12,11 @@ class Remote:
     branch: str
     refs: Mapping[str, str]
 
+    @property
+    def object_format(self) -> str:
+        """How it names objects, by the length of the names: sha1 has 40 digits, sha256 64."""
+        return "sha256" if any(len(value) == 64 for value in self.refs.values()) else "sha1"
+
 
 def parse_ls_remote(output: str) -> Remote:
     """The default branch ("" when HEAD names none) and the branches and tags of `git ls-remote --symref`."""

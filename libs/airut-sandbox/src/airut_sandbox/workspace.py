@@ -5,12 +5,16 @@ import os
 import secrets
 import shutil
 import time
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 from airut_common.processes import ProcessError, ProcessTimedOut, run
 from airut_sandbox.errors import SandboxError
 from airut_sandbox.git import Git, GitFailed, GitTimedOut
 from airut_sandbox.mirror import Head, Mirror, MirrorError
+
+_COPIED = "objects-copied"
 
 
 class WorkspaceExists(SandboxError):
@@ -33,8 +37,9 @@ async def create_workspace(
     end = time.monotonic() + timeout_seconds
     try:
         async with mirror.reading():
-            await _copy(mirror, head, draft, end)
-        await _set_up(head, draft, remote_url, end)
+            await _borrow(mirror, head, draft, end)
+            await _together(_copy_objects(mirror, draft, end), _set_up(head, draft, remote_url, end))
+        await asyncio.to_thread(_own, draft)
         # RENAME_NOREPLACE would need a syscall; a folder never replaces another one that holds anything.
         draft.rename(target)
     except (GitTimedOut, ProcessTimedOut) as error:
@@ -47,16 +52,29 @@ async def create_workspace(
         await asyncio.to_thread(shutil.rmtree, draft, ignore_errors=True)
 
 
-async def _copy(mirror: Mirror, head: Head, draft: Path, end: float) -> None:
-    """The refs by a clone that borrows its objects, then the objects themselves: `cp` uses reflinks where the
-    file system has them, which git does not."""
+async def _together(*work: Coroutine[Any, Any, None]) -> None:
+    """All of it, side by side. The first failure ends the rest, and is what is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for each in work:
+                group.create_task(each)
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
+async def _borrow(mirror: Mirror, head: Head, draft: Path, end: float) -> None:
+    """The refs, by a clone that borrows its objects until `_own`."""
     options = ("--shared", "--no-checkout", "--template=", "--no-recurse-submodules", "--branch", head.branch)
     await Git(protocols=("file",)).run(
         *("clone", "--quiet", *options, "--", str(mirror.path), str(draft)),
         timeout_seconds=end - time.monotonic(),
     )
-    objects = draft / ".git" / "objects"
-    (objects / "info" / "alternates").unlink()
+
+
+async def _copy_objects(mirror: Mirror, draft: Path, end: float) -> None:
+    """`cp` uses reflinks where the file system has them, which git does not. Beside the borrowed ones, because git
+    reads those at the same time."""
+    copied = draft / ".git" / _COPIED
     await run(
         [
             "cp",
@@ -65,12 +83,19 @@ async def _copy(mirror: Mirror, head: Head, draft: Path, end: float) -> None:
             "--no-target-directory",
             "--",
             f"{mirror.path}/objects",
-            str(objects),
+            str(copied),
         ],
         timeout_seconds=max(end - time.monotonic(), 0.001),
     )
-    for unfinished in objects.glob("pack/tmp_*"):  # of a fetch that runs right now
+    for unfinished in copied.glob("pack/tmp_*"):  # of a fetch that runs right now
         unfinished.unlink()
+
+
+def _own(draft: Path) -> None:
+    """From now on the objects are the copied ones."""
+    objects = draft / ".git" / "objects"
+    shutil.rmtree(objects)
+    (draft / ".git" / _COPIED).rename(objects)
 
 
 async def _set_up(head: Head, draft: Path, remote_url: str, end: float) -> None:

@@ -34,7 +34,8 @@ from airut_sandbox.container import remove_leftovers
 from airut_sandbox.errors import PodmanUnusable
 from airut_sandbox.podman import Podman, probe_podman
 
-CLAIM_CONCURRENCY = 16
+CLAIM_CONCURRENCY = 64
+"""As many as one transaction of `Claim` takes."""
 ASK_SECONDS = 5.0
 
 log = structlog.get_logger()

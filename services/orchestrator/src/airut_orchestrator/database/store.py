@@ -109,7 +109,14 @@ class Store:
         """
         for conversation in sorted({request.conversation for request in requests if request.conversation}):
             _find(session, conversation)  # in one order everywhere, so that no two wait for each other
-        return [_add(session, request, max_queue.get(request.repo)) for request in requests]
+        known = set(session.scalars(select(Task.id).where(Task.id.in_([request.id for request in requests]))))
+        added = []
+        for request in requests:
+            most = max_queue.get(request.repo)
+            add = _add_again if request.id in known else _add
+            added.append(add(session, request, most))
+            known.add(request.id)
+        return added
 
     @transaction
     def begin_next(
@@ -361,38 +368,45 @@ class Store:
 
 
 def _add(session: Session, request: TaskRequest, max_queue: int | None) -> QueuedTask | None:
-    task = session.scalar(select(Task).where(Task.id == request.id))
-    if task is None:
-        conversation = _conversation(session, request)
-        task = Task(
-            id=request.id,
-            conversation=conversation.id,
-            repo=request.repo,
-            state="queued",
-            attempts=0,
-            request=request.model_dump_json(),
-            claimed_at=utc_now(),
-        )
-        session.add(task)
-        session.flush()
-    else:
-        task = _held(session, request.id)
-        if task is None:
-            return None  # it was done long ago, and is forgotten by now
-        conversation = session.get_one(Conversation, task.conversation)
-    if task.state != "queued":
-        return None
+    conversation, is_new = _conversation(session, request)
+    task = Task(
+        id=request.id,
+        conversation=conversation.id,
+        repo=request.repo,
+        state="queued",
+        attempts=0,
+        request=request.model_dump_json(),
+        claimed_at=utc_now(),
+    )
+    session.add(task)
+    session.flush()
+    if is_new:  # nothing can stand before it, and most are: so nothing is asked
+        placed = replace(_queued(task, conversation), place=1)
+        return replace(placed, queue_full=_is_behind(session, task, max_queue))
+    return _placed(session, task, conversation, max_queue)
+
+
+def _add_again(session: Session, request: TaskRequest, max_queue: int | None) -> QueuedTask | None:
+    task = _held(session, request.id)
+    if task is None or task.state != "queued":
+        return None  # under way, done, or so long ago that it is forgotten by now
+    return _placed(session, task, session.get_one(Conversation, task.conversation), max_queue)
+
+
+def _placed(session: Session, task: Task, conversation: Conversation, max_queue: int | None) -> QueuedTask:
     waiting = select(func.count()).where(
         Task.conversation == conversation.id, Task.state == "queued", Task.position <= task.position
     )
     place = session.scalar(waiting)
     turn = bool(session.scalar(select(_is_at_work(conversation)))) or (place or 1) > 1
-    full = max_queue is not None and _is_behind(session, task, max_queue)
+    full = _is_behind(session, task, max_queue)
     return replace(_queued(task, conversation), place=place, waits_for_turn=turn, queue_full=full)
 
 
-def _is_behind(session: Session, task: Task, count: int) -> bool:
-    """Whether so many tasks of its repository wait before it."""
+def _is_behind(session: Session, task: Task, count: int | None) -> bool:
+    """Whether so many tasks of its repository wait before it; None is no limit."""
+    if count is None:
+        return False
     before = (
         select(Task.position)
         .where(Task.state == "queued", Task.repo == task.repo, Task.position < task.position)
@@ -412,16 +426,17 @@ def _at_their_limit(session: Session, max_concurrent: Mapping[str, int]) -> list
     ]
 
 
-def _conversation(session: Session, request: TaskRequest) -> Conversation:
+def _conversation(session: Session, request: TaskRequest) -> tuple[Conversation, bool]:
+    """The one that a request goes on with, or a new one; whether it is new."""
     now = utc_now()
     found = _find(session, request.conversation) if request.conversation else None
     if found is not None and found.repo == request.repo:
         found.last_activity_at = now
-        return found
+        return found, False
     fresh = Conversation(id=new_id(), repo=request.repo, created_at=now, last_activity_at=now)
     session.add(fresh)
     session.flush()
-    return fresh
+    return fresh, True
 
 
 def _find(session: Session, conversation: str) -> Conversation | None:
