@@ -103,3 +103,27 @@ async def test_closing_does_not_wait_for_ever() -> None:
     buffer.put("s", b"x")
     assert not await buffer.flush(0.01)
     await asyncio.wait_for(buffer.close(0.01), LIMIT)
+
+
+async def test_a_flush_waits_for_what_came_before_it_and_for_nothing_else() -> None:
+    stream = Stream()
+    buffer = SoonBuffer(stream.store)
+    talking = True
+
+    async def talk() -> None:
+        while talking:
+            buffer.put("s", b"later")
+            await asyncio.sleep(0)
+
+    buffer.put("s", b"first")
+    chatter = asyncio.create_task(talk())
+    assert await buffer.flush(LIMIT)
+    assert stream.order[0] == b"first"
+    talking = False
+    await chatter
+    stream.fail = [BusUnavailable] * 10_000
+    buffer.put("s", b"last")
+    assert not await buffer.flush(0.05)
+    stream.fail.clear()
+    assert await buffer.flush(LIMIT)
+    assert stream.order[-1] == b"last"

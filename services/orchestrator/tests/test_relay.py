@@ -170,3 +170,15 @@ async def test_a_merge_that_nobody_was_told_of_is_told_with_the_answer(bus: Bus,
     await store.finish(reply(id="a", conversation=first.conversation), None)
     await relay_of(bus, store).publish_waiting()
     assert [(event.task, event.state) for event in await recorded(bus, 2)] == [("b", "merged"), ("a", "done")]
+
+
+async def test_a_last_event_is_never_stored_before_an_earlier_one(bus: Bus, monkeypatch) -> None:
+    """It would be the stream's last word on the task that it still replies."""
+
+    async def slow(_seconds: float) -> bool:
+        return False
+
+    events = TaskEvents(bus)
+    monkeypatch.setattr(bus, "flush_soon", slow)
+    with pytest.raises(BusUnavailable, match="earlier events"):
+        await events.finished(reply(id="one"), "done", None)

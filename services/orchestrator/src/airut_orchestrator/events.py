@@ -5,7 +5,7 @@ from typing import Literal
 
 import structlog
 
-from airut_common.bus import Bus
+from airut_common.bus import Bus, BusUnavailable
 from airut_common.contracts.v1 import Reply, TaskEvent, TaskRequest, TaskState, TaskStateChanged, utc_now
 from airut_common.contracts.v1.subjects import task_event
 from airut_orchestrator.database.store import QueuedTask
@@ -76,7 +76,8 @@ class TaskEvents:
         Raises:
             BusUnavailable: they are not known to be stored.
         """
-        await self.flush()
+        if not await self._bus.flush_soon(FLUSH_SECONDS):
+            raise BusUnavailable("earlier events of the task wait")
         for request in merged:
             # It was told when the agent began; whoever died in between has told nobody.
             last = _merged(request, reply.conversation, reply.id)

@@ -27,8 +27,10 @@ class SoonBuffer:
         self._waiting: deque[tuple[str, bytes, str]] = deque()
         self._bytes = 0
         self._task: asyncio.Task[None] | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._taken = 0
+        self._gone = 0
+        self._flushing: list[tuple[int, asyncio.Future[None]]] = []
+        """How many must be gone, and who waits for it."""
         self.dropped = 0
 
     def put(self, subject: str, data: bytes, msg_id: str | None = None) -> bool:
@@ -40,18 +42,25 @@ class SoonBuffer:
             return False
         self._waiting.append((subject, data, msg_id or uuid.uuid4().hex))
         self._bytes += len(data)
-        self._idle.clear()
+        self._taken += 1
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._pump(), name="publish-soon")
         return True
 
     async def flush(self, timeout_seconds: float) -> bool:
-        """Wait until nothing is left; False when time was too short."""
+        """Wait until everything that was taken in so far is stored, whatever comes meanwhile; False when time was too
+        short."""
+        if self._gone == self._taken:
+            return True
+        waiting = (self._taken, asyncio.get_running_loop().create_future())
+        self._flushing.append(waiting)
         try:
             async with asyncio.timeout(timeout_seconds):
-                await self._idle.wait()
+                await waiting[1]
         except TimeoutError:
             return False
+        finally:
+            self._flushing.remove(waiting)
         return True
 
     async def close(self, timeout_seconds: float) -> None:
@@ -80,9 +89,15 @@ class SoonBuffer:
                 if isinstance(result, BaseException):
                     log.error("event_not_storable", reason=repr(result))
                 self._bytes -= len(self._waiting.popleft()[1])
+                self._gone += 1
                 delay = RETRY_SECONDS
+            self._tell()
         if self.dropped:
             log.warning("events_were_dropped", count=self.dropped)
             self.dropped = 0
         self._task = None
-        self._idle.set()
+
+    def _tell(self) -> None:
+        for count, done in self._flushing:
+            if self._gone >= count and not done.done():
+                done.set_result(None)
