@@ -1,6 +1,10 @@
 """What a build reaches: with the real engine, a real upstream and real Podman, through the command that CI uses."""
 
+import asyncio
+import contextlib
 import json
+import os
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,6 +153,33 @@ async def test_nothing_of_it_is_left_in_the_image_or_on_the_host(builder: Builde
         assert not config.get("Volumes")
     listed = await podman.run("ps", "--all", "--format={{.Labels}}", "--filter=label=airut.installation")
     assert b"standalone" not in listed.stdout
+
+
+@pytest.mark.integration
+async def test_a_build_ends_with_its_namespace(builder: Builder, podman: Podman) -> None:
+    """Its later steps would be put into whatever process got the number."""
+    step = f"sleep 600.{int(builder.mark[:8], 16)}"
+    building = asyncio.create_task(builder.build(f"RUN {step}"))
+    async with asyncio.timeout(90):
+        while not runs(step):
+            assert not building.done(), building.result()
+            await asyncio.sleep(0.1)
+        (holder,) = (builder.ci.folder / ".cache/airut-sandbox/podman/sandboxes").iterdir()
+        found = await podman.run("inspect", "--format={{.State.Pid}}", holder.name)
+        os.kill(int(found.stdout), signal.SIGKILL)
+        assert "the network of the build ended" in await building
+        while runs(step):
+            await asyncio.sleep(0.1)
+
+
+def runs(command: str) -> bool:
+    """Whether some process was started with these words."""
+    wanted = command.replace(" ", "\0").encode() + b"\0"
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if file.read_bytes() == wanted:
+                return True
+    return False
 
 
 @pytest.mark.integration

@@ -7,6 +7,7 @@ no trace: its file is mounted where the overlay puts it afterwards anyway, and t
 arguments, which no image keeps.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -15,6 +16,7 @@ from typing import Final
 
 from airut_sandbox.container import open_sandbox
 from airut_sandbox.dockerfile import DockerfileRefused
+from airut_sandbox.errors import SandboxError
 from airut_sandbox.overlay import CA_PATH, CA_VARIABLES
 from airut_sandbox.podman import Podman
 from airut_sandbox.sandbox import Sandbox
@@ -36,11 +38,21 @@ async def open_namespace(
     """A sandbox that is never started, to be attached, and the file of its network namespace.
 
     Raises:
-        SandboxError: it could not be made, or is not confined as asked.
+        SandboxError: it could not be made, is not confined as asked, or ended while the context was open.
     """
     spec = SandboxSpec(name=name, image=image, command=("/nothing/is/run",), labels=labels, workdir="/")
+    loop = asyncio.get_running_loop()
     async with open_sandbox(podman, spec) as sandbox:
-        yield sandbox, Path(f"/proc/{sandbox.pid}/ns/net")
+        try:
+            # Podman looks the namespace up by the process's number at each step: when the process is gone, the number
+            # may become another's.
+            async with asyncio.timeout(None) as alive:
+                with sandbox.watched(lambda: alive.reschedule(loop.time())):
+                    yield sandbox, Path(f"/proc/{sandbox.pid}/ns/net")
+        except TimeoutError as error:
+            if not alive.expired():
+                raise
+            raise SandboxError("the network of the build ended before the build") from error
 
 
 def build_options(podman: Podman, namespace: Path, ca_file: Path) -> list[str]:

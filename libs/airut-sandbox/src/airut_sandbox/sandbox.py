@@ -3,7 +3,8 @@
 import asyncio
 import select
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -91,6 +92,21 @@ class Sandbox:
         await attach_network(
             created.pid, user_ns=created.user_ns, net_ns=created.net_ns, socket=socket, token=token
         )
+
+    @contextmanager
+    def watched(self, on_end: Callable[[], None]) -> Iterator[None]:
+        """Call `on_end` once if the first process dies while the context is open; for a sandbox that is not run."""
+        loop, pidfd = asyncio.get_running_loop(), self._created.pidfd
+
+        def ended() -> None:
+            loop.remove_reader(pidfd)
+            on_end()
+
+        loop.add_reader(pidfd, ended)
+        try:
+            yield
+        finally:
+            loop.remove_reader(pidfd)
 
     async def run(
         self,
