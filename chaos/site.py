@@ -65,7 +65,7 @@ class Site:
 
 
 @asynccontextmanager
-async def open_site(folder: Path) -> AsyncIterator[Site]:
+async def open_site(folder: Path, *, max_concurrent: int = _MAX_CONCURRENT) -> AsyncIterator[Site]:
     """An installation that runs and is ready."""
     podman = await probe_podman(folder / "podman", runtime=None)
     image = await ensure_base_image(podman, cache_dir=cache_folder() / "base-image")
@@ -85,7 +85,7 @@ async def open_site(folder: Path) -> AsyncIterator[Site]:
             Script("errand", (ToolUse("Bash", {"command": "echo worked"}), Say(" ".join))),
         )
         installation = DemoInstallation(folder / "installation")
-        installation.write(_config(world, image))
+        installation.write(_config(world, image, max_concurrent))
         async with _small_disk(installation.folder / "state"):
             installation.environment |= {
                 "AIRUT_CACHE_DIR": str(cache),
@@ -100,11 +100,11 @@ async def open_site(folder: Path) -> AsyncIterator[Site]:
                 await remove_traces(podman, installation.id)
 
 
-def _config(world: World, image: str) -> dict[str, Any]:
+def _config(world: World, image: str, max_concurrent: int) -> dict[str, Any]:
     config = settings(world, base_image=image, real_model=False)
     demo = config["repos"][REPOSITORY]
     demo["senders"] = [f"*@{USER_DOMAIN}"]
-    config["max_concurrent"] = _MAX_CONCURRENT
+    config["max_concurrent"] = max_concurrent
     # Those who send must find it again after each restart.
     config["email"]["listen"] = f"127.0.0.1:{free_port()}"
     config["repos"][QUICK] = {

@@ -2,10 +2,15 @@
 
 import asyncio
 import json
+import os
 import sys
 import time
+from pathlib import Path
 
 import pytest
+
+from airut_common.processes import run
+from airut_demo.installation import DemoInstallation
 
 from .conftest import ALL, Site, bash, text_of
 
@@ -93,3 +98,47 @@ async def _until_file_of(site: Site, subject: str) -> None:
     async with asyncio.timeout(30):
         while not (folder / "outbox/begun.txt").exists():
             await asyncio.sleep(0.1)
+
+
+MANUAL = Path(__file__).parents[2] / "docs" / "operations.md"
+
+
+def commands(title: str) -> str:
+    """A block of the manual, by its first line."""
+    return MANUAL.read_text().partition(f"```sh\n# {title}")[2].partition("\n")[2].partition("```")[0]
+
+
+async def shell(script: str, **environment: str) -> str:
+    """Run commands as an operator would; what they said."""
+    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = await run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        timeout_seconds=120,
+        env={**os.environ, **environment, "PATH": programs},
+    )
+    return done.stdout.decode()
+
+
+async def test_a_backup_is_restored_elsewhere_and_the_conversation_goes_on(
+    own_site: Site, tmp_path: Path
+) -> None:
+    site, elsewhere = own_site, tmp_path / "elsewhere"
+    first = await site.ask(
+        bash("echo kept > /workspace/mine.txt; echo also > /storage/too"), ALL, subject="Keep me"
+    )
+    await site.installation.stop()
+    backup = str(tmp_path / "backup.tar.gz")
+    await shell(commands("backup"), AIRUT=str(site.installation.folder), BACKUP=backup)
+    (site.installation.folder / "state").rename(tmp_path / "lost")
+    said = await shell(commands("restore"), AIRUT=str(elsewhere), BACKUP=backup)
+    assert "is valid" in said
+    restored = DemoInstallation(elsewhere)
+    assert restored.id
+    async with restored.running():
+        site.installation = restored
+        again = await site.ask(
+            bash("cat /workspace/mine.txt /storage/too"), ALL, reply_to=first, subject="Re: Keep me"
+        )
+    assert "kept" in text_of(again)
+    assert "also" in text_of(again)
+    assert site.world.model.carried_over[-1] > 0, "the agent resumed its session"

@@ -231,7 +231,7 @@ def test_a_huge_file_is_not_read() -> None:
 def test_every_pattern_of_the_models_has_words() -> None:
     kinds = (
         *(models.SecretName, models.Endpoint, models.MailAddress, models.SenderPattern, models.RepoId),
-        *(models.HostPatternText, models.DomainName),
+        *(models.HostPatternText, models.DomainName, models.BuildArgument),
         *(credentials.GithubName, credentials.PermissionName, credentials.ClientId, credentials.HttpsUrl),
         *(models.WebAddress, imap.Line, imap.TenantName),
     )
