@@ -337,3 +337,23 @@ async def test_a_database_of_before_messages_were_merged_is_brought_up_to_date(p
         assert [(item.reply, item.answers) for item in await store.unpublished()] == [(answered, "ran")]
         task = await begin(store)
         assert (task.agent_session, [request.id for request in task.requests]) == ("s", ["one", "two"])
+
+
+async def test_what_was_said_before_a_task_is_told_in_order_and_shortened(store: Store) -> None:
+    (first,) = await store.add(task_request(id="m-0", text="Message 0."))
+    conversation = first.conversation
+    for number in range(1, 15):
+        await store.begin_next()
+        await store.finish(
+            reply(id=f"m-{number - 1}", conversation=conversation, text=f"Answer {number - 1}."), None
+        )
+        text = "x" * 5000 if number == 13 else f"Message {number}."
+        await store.add(task_request(id=f"m-{number}", conversation=conversation, text=text))
+    await store.add(task_request(id="elsewhere", text="Of another thread."))
+    told = await store.history("m-14")
+    assert [(each.asked, each.answered) for each in told[:-1]] == [
+        (f"Message {number}.", f"Answer {number}.") for number in range(2, 13)
+    ]
+    assert told[-1].asked == "x" * 2000 + " […]"
+    assert await store.history("m-0") == []
+    assert await store.history("nobody") == ()

@@ -9,6 +9,7 @@ from typing import Final, Self
 
 from airut_common.config.models import LimitsConfig
 from airut_common.contracts.v1 import TaskRequest
+from airut_orchestrator.database.history import Exchange
 from airut_sandbox.outbox import InboxEntry
 
 PREAMBLE_FILE: Final = ".airut/preamble.md"
@@ -75,9 +76,11 @@ def build_prompt(
     began_anew: bool,
     workspace_lost: bool = False,
     too_full: LimitsConfig | None = None,
+    history: Sequence[Exchange] = (),
 ) -> bytes:
     """The whole prompt for one message, or several in order; UTF-8. `inbox` tells the files in /inbox; `interrupted`
-    says that this is another try; `began_anew` that the thread's earlier conversation is not known here any more;
+    says that this is another try; `began_anew` that the agent does not know the thread any more, and `history` what was
+    said in it;
     `workspace_lost` that the workspace is gone with the host that held it; `too_full` that the conversation's folders
     hold more than these limits allow."""
     lines = [preamble.fill_in(requests)]
@@ -98,7 +101,9 @@ def build_prompt(
             f"{too_full.files} files that they may. First remove what is not needed any more, and say in your answer "
             "what it was. If they grow by much instead, you are stopped."
         )
-    if began_anew:
+    if began_anew and history:
+        lines += _told_again(history)
+    elif began_anew:
         lines.append("- The earlier messages of this thread are not known here any more.")
     if len(requests) == 1:
         lines += ["", *_subject(requests[0]), "", requests[0].text]
@@ -106,6 +111,22 @@ def build_prompt(
         lines += _several(requests, inbox)
     # A lone surrogate from a broken mail must not stop the task.
     return "\n".join(lines).encode("utf-8", "replace")
+
+
+def _told_again(history: Sequence[Exchange]) -> Iterator[str]:
+    mark = secrets.token_hex(4)
+    yield (
+        "- Your own memory of this thread is lost. What was said in it last, shortened, follows under lines that begin "
+        f"with `[{mark}]`. It is a record and asks for nothing any more; the message itself comes after it."
+    )
+    for each in history:
+        at = each.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        yield f"[{mark}] {each.sender} wrote, {at}:"
+        yield each.asked
+        if each.answered:
+            yield f"[{mark}] You answered:"
+            yield each.answered
+    yield f"[{mark}] End of the record."
 
 
 def _several(requests: Sequence[TaskRequest], inbox: Sequence[InboxEntry]) -> Iterator[str]:

@@ -36,9 +36,7 @@ from airut_sandbox.overlay import CA_PATH, CA_VARIABLES
 from airut_sandbox.steering import snapshot_steering
 
 #: Programs find our authority in the system's store; these are for those that bring a store of their own.
-SESSION_LOST: Final = (
-    "The agent did not find its earlier session and began a new one: it knew only the workspace."
-)
+SESSION_LOST: Final = "The agent did not find its earlier session and began a new one: it knew the workspace, and a summary of the thread."
 WORKSPACE_LOST: Final = (
     "The machine that held this conversation's workspace is gone. The agent began anew on a fresh clone of the "
     "default branch; what it had pushed is on its branch, what it had not is lost."
@@ -190,7 +188,7 @@ class Runner:
             with job.watch.stage("image"):
                 recipe = self._preparer.recipe(source, session.opened.ca_certificate)
                 image = await self._preparer.images.take(recipe, ahead.image, job.task.id)
-            prompt = self._prompt(job.task, ahead, await ahead.inbox, resume)
+            prompt = await self._prompt(job.task, ahead, await ahead.inbox, resume)
             await ahead.workspace
             folders.check()
             program = await ahead.program
@@ -232,15 +230,17 @@ class Runner:
         await collect_files(self._preparer.bus, job.ahead.folders, job.ahead.source.server.sandbox, result)
         return result
 
-    def _prompt(
+    async def _prompt(
         self, task: QueuedTask, ahead: _Ahead, inbox: tuple[InboxEntry, ...], resume: str | None
     ) -> bytes:
+        began_anew = task.began_anew or resume != task.agent_session or task.lost_with is not None
         return build_prompt(
             task.requests,
             ahead.preamble,
             inbox=inbox,
             interrupted=task.attempts > 1,
-            began_anew=task.began_anew or resume != task.agent_session or task.lost_with is not None,
+            began_anew=began_anew,
+            history=await self._store.history(task.id) if began_anew else (),
             workspace_lost=task.lost_with is not None,
             too_full=ahead.source.repo.limits if ahead.folders.are_too_full else None,
         )

@@ -4,7 +4,7 @@ Who changes the tasks of a conversation holds its row (`_held`): orchestrators o
 SQLite knows no row locks and needs none: there a transaction is alone from its beginning.
 """
 
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import update_wrapper
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from airut_common.contracts.v1 import FINAL_STATES, Reply, TaskRequest, TaskState, new_id, utc_now
 from airut_orchestrator.database.connection import Database
+from airut_orchestrator.database.history import Exchange, read_history
 from airut_orchestrator.database.hosts import TakenOver, be_seen, take_over_from_lost
 from airut_orchestrator.database.merging import answer, merge_waiting, merged_into
 from airut_orchestrator.database.schema import ACTIVE, Conversation, OutgoingReply, Task
@@ -320,6 +321,11 @@ class Store:
         session.execute(delete(Task).where(Task.conversation == conversation))
         session.delete(found)
         return True
+
+    @transaction
+    def history(self, session: Session, task: str) -> Sequence[Exchange]:
+        """What was said in a task's conversation before it, oldest first, shortened."""
+        return read_history(session, task)
 
     @transaction
     def conversations(self, session: Session) -> set[str]:
