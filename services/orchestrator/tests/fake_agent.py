@@ -1,7 +1,7 @@
 #!/usr/bin/python3 -I
 """Stands where Claude Code is: speaks its stream, keeps sessions as it does, and does what the mail says.
 
-What follows `---` in the prompt is a program; it finds `say`, `result`, `raw`, `system` and `sleep` ready to use.
+What follows the last `---` in the prompt is a program; it finds `say`, `result`, `raw`, `system` and `sleep` ready to use.
 """
 
 import json
@@ -50,4 +50,4 @@ if "--resume" in ARGV and not memory.exists():
 emit(type="system", subtype="init", model="fake", cwd=str(Path.cwd()), claude_code_version="0")
 earlier = memory.read_text() if memory.exists() else ""
 memory.write_text(earlier + PROMPT)
-exec(PROMPT.partition("\n---\n")[2])
+exec(PROMPT.rpartition("\n---\n")[2])

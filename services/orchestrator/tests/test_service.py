@@ -83,7 +83,8 @@ async def test_the_next_message_resumes_session_workspace_and_storage(site: Site
 async def test_a_session_that_the_agent_lost_begins_anew_and_says_so(site: Site) -> None:
     first = await site.ask("system('echo kept > mine')\nmemory.unlink()\nresult(SESSION)")
     again = await site.ask(
-        "assert 'Your own memory of this thread is lost' in PROMPT and 'You answered:' in PROMPT\n"
+        "told = PROMPT.rpartition('---')[0]\n"
+        "assert 'memory of this thread is lost' in told and 'You answered:' in told\n"
         "result(system('cat mine') + SESSION)",
         conversation=first.conversation,
     )

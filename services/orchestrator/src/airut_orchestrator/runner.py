@@ -36,7 +36,10 @@ from airut_sandbox.overlay import CA_PATH, CA_VARIABLES
 from airut_sandbox.steering import snapshot_steering
 
 #: Programs find our authority in the system's store; these are for those that bring a store of their own.
-SESSION_LOST: Final = "The agent did not find its earlier session and began a new one: it knew the workspace, and a summary of the thread."
+SESSION_LOST: Final = (
+    "The agent did not find its earlier session and began a new one: it knew the workspace, and what was said last in "
+    "the thread."
+)
 WORKSPACE_LOST: Final = (
     "The machine that held this conversation's workspace is gone. The agent began anew on a fresh clone of the "
     "default branch; what it had pushed is on its branch, what it had not is lost."
