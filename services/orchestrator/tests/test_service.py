@@ -67,7 +67,8 @@ async def test_every_state_is_told_in_order_with_timings(site: Site) -> None:
     assert running.sandbox == site.egress.opened[-1].sandbox
     assert running.agent_version == VERSION
     assert final.usage.turns == 2
-    assert [event.type for event in site.outputs(task)] == ["prompt", "system", "text", "result"]
+    said = [event.type for event in site.outputs(task) if event.type != "build"]
+    assert said == ["prompt", "system", "text", "result"]
 
 
 async def test_the_next_message_resumes_session_workspace_and_storage(site: Site) -> None:
@@ -499,6 +500,8 @@ async def test_row_73_a_build_has_a_session_of_its_own_without_credentials(
     assert (build.with_credentials, build.policy) == (False, "domains: [deb.example.org]\n")
     assert (build.policy_source, build.task, build.repo) == ("sandbox.build_allowlist", reply.id, "demo")
     assert build.sandbox in site.egress.closed
+    said = "".join(event.text for event in site.outputs(reply.id) if event.type == "build")
+    assert "RUN ls /etc/airut > /seen" in said, "the build is seen on the task's page"
     assert await site.containers() == []
     again = await site.ask("result('ok')")
     assert again.outcome == "done"

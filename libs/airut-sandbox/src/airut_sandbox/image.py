@@ -18,7 +18,7 @@ from airut_common.processes import ProcessError
 from airut_sandbox.build_network import BuildNetwork, build_options, declare_variables
 from airut_sandbox.dockerfile import DockerfileRefused, check_dockerfile
 from airut_sandbox.errors import SandboxError
-from airut_sandbox.image_build import BuildFailed, podman_build
+from airut_sandbox.image_build import BuildFailed, OnOutput, podman_build
 from airut_sandbox.image_facts import (
     ImageRefused,
     created_at,
@@ -84,6 +84,7 @@ class _Build:
     dockerfile: str
     network: BuildNetwork | None
     max_age: timedelta | None
+    on_output: OnOutput | None
     labels: Mapping[str, str]
     tag: str
     timeout_seconds: float
@@ -101,14 +102,15 @@ async def ensure_image(
     build_args: Mapping[str, str] = MappingProxyType({}),
     max_age: timedelta | None = None,
     network: BuildNetwork | None = None,
+    on_output: OnOutput | None = None,
     timeout_seconds: float = 1800,
 ) -> ImageRef:
     """Find or build the image of the folder `context` (an exported `.airut/container`, the only build context).
 
     `base_image` becomes the build argument `AIRUT_BASE`; when that image changes, so does ours. One that is older than
-    `max_age` is built anew, from nothing that an earlier build left. Callers who want
-    the same image wait for one build. The build sees no secret, and no network but `network`, which is opened only if
-    something is built.
+    `max_age` is built anew, from nothing that an earlier build left. `on_output` gets what a build says. Callers who
+    want the same image wait for one build. The build sees no secret, and no network but `network`, which is opened only
+    if something is built.
 
     Raises:
         ImageRefused: no Dockerfile, or an image that asks Podman for special treatment.
@@ -139,6 +141,7 @@ async def ensure_image(
         dockerfile=dockerfile,
         network=network,
         max_age=max_age,
+        on_output=on_output,
         labels={INSTALLATION_LABEL: installation, REPO_LABEL: repo},
         tag=f"localhost/airut/{installation}/{repo}:{key[:32]}",
         timeout_seconds=timeout_seconds,
@@ -250,7 +253,7 @@ def _left(build: _Build) -> float:
 
 async def _podman_build(build: _Build, arguments: Sequence[str]) -> None:
     try:
-        await podman_build(build.podman, arguments, timeout_seconds=_left(build))
+        await podman_build(build.podman, arguments, timeout_seconds=_left(build), on_output=build.on_output)
     except BuildFailed as error:
         what = f"took longer than {build.timeout_seconds:g} seconds" if error.timed_out else "failed"
         raise ImageBuildFailed(f"building {_SHOWN_DOCKERFILE} {what}", error.tail) from error

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -35,7 +35,13 @@ class BuildFailed(Exception):
         self.timed_out = timed_out
 
 
-async def podman_build(podman: Podman, arguments: Sequence[str], *, timeout_seconds: float) -> None:
+OnOutput = Callable[[str], None]
+"""Takes what a build says as it comes: some lines, or a part of a long one, without control characters."""
+
+
+async def podman_build(
+    podman: Podman, arguments: Sequence[str], *, timeout_seconds: float, on_output: OnOutput | None = None
+) -> None:
     """Run `podman build ARGUMENTS`; again when images were removed under it. A cancelled caller takes the build
     with it.
 
@@ -45,7 +51,7 @@ async def podman_build(podman: Podman, arguments: Sequence[str], *, timeout_seco
     deadline = asyncio.get_running_loop().time() + timeout_seconds
     for tries_left in reversed(range(_TRIES)):
         try:
-            await _build_once(podman, arguments, deadline)
+            await _build_once(podman, arguments, deadline, on_output)
         except BuildFailed as error:
             if error.timed_out or not tries_left or not store_changed(error.tail):
                 raise
@@ -59,10 +65,12 @@ def store_changed(tail: str) -> bool:
     return _STORE_CHANGED.match(tail.rpartition("\n")[2]) is not None
 
 
-async def _build_once(podman: Podman, arguments: Sequence[str], deadline: float) -> None:
+async def _build_once(
+    podman: Podman, arguments: Sequence[str], deadline: float, on_output: OnOutput | None
+) -> None:
     process = await _start(podman, arguments)
     assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are pipes
-    tail = _Tail()
+    tail = _Tail(on_output)
     timed_out = False
     try:
         async with asyncio.timeout_at(deadline):
@@ -114,20 +122,26 @@ async def _finish(process: asyncio.subprocess.Process, tail: "_Tail", output: as
 class _Tail:
     """The last bytes of an output of any length."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_output: OnOutput | None) -> None:
+        self._on_output = on_output
         self._data = b""
         self._cut = False
 
     async def read(self, stream: asyncio.StreamReader) -> None:
         while part := await stream.read(_CHUNK_BYTES):
+            if self._on_output is not None:
+                self._on_output(_harmless(part))
             self._cut = self._cut or len(self._data) + len(part) > _TAIL_BYTES
             self._data = (self._data + part)[-_TAIL_BYTES:]
 
     def text(self) -> str:
         """Whole lines where possible, no control characters but line ends."""
-        text = self._data.decode("utf-8", "replace")
+        text = _harmless(self._data)
         if self._cut:
             text = text.partition("\n")[2] or text
-        return "".join(
-            character for character in text if character == "\n" or character.isprintable()
-        ).strip()
+        return text.strip()
+
+
+def _harmless(data: bytes) -> str:
+    text = data.decode("utf-8", "replace")
+    return "".join(character for character in text if character == "\n" or character.isprintable())

@@ -15,6 +15,7 @@ from airut_orchestrator.patience import beside
 from airut_orchestrator.sessions import EgressSessions
 from airut_sandbox.build_network import BuildNetwork, open_namespace
 from airut_sandbox.image import ImageRef, Overlay, ensure_image
+from airut_sandbox.image_build import OnOutput
 from airut_sandbox.mirror import Head, Mirror
 from airut_sandbox.podman import Podman
 from airut_sandbox.spec import INSTALLATION_LABEL, REPO_LABEL
@@ -55,8 +56,9 @@ class Images:
         self._installation = installation
         self._last: dict[str, Recipe] = {}
 
-    async def ensure(self, recipe: Recipe, task: str) -> ImageRef:
-        """Find or build it; what the build asks of the network is told as requests of `task`.
+    async def ensure(self, recipe: Recipe, task: str, tell: OnOutput) -> ImageRef:
+        """Find or build it; what the build asks of the network is told as requests of `task`, and `tell` gets what it
+        says.
 
         Raises:
             TaskFailure: the default branch has no folder to build from, or the build was refused its network.
@@ -76,6 +78,7 @@ class Images:
                 build_args=recipe.image.build_args,
                 max_age=_days(recipe.image.max_age_days),
                 network=self._network(recipe, task),
+                on_output=tell,
             )
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
@@ -108,21 +111,21 @@ class Images:
         return network
 
     @asynccontextmanager
-    async def expecting(self, repo: str, task: str) -> AsyncIterator[Expected | None]:
+    async def expecting(self, repo: str, task: str, tell: OnOutput) -> AsyncIterator[Expected | None]:
         """Look for the image of the repository's last task, beside what goes on meanwhile: Podman takes as long to
         answer as git does, and mostly nothing has changed."""
         recipe = self._last.get(repo)
         if recipe is None:
             yield None
             return
-        async with beside(self.ensure(recipe, task)) as found:
+        async with beside(self.ensure(recipe, task, tell)) as found:
             yield Expected(recipe, found)
 
-    async def take(self, recipe: Recipe, expected: Expected | None, task: str) -> ImageRef:
+    async def take(self, recipe: Recipe, expected: Expected | None, task: str, tell: OnOutput) -> ImageRef:
         """The image; from what was looked for early if that is the right one. Raises what `ensure` does."""
         if expected is not None and expected.recipe == recipe:
             return await expected.found
-        return await self.ensure(recipe, task)
+        return await self.ensure(recipe, task, tell)
 
 
 def _days(number: int | None) -> timedelta | None:

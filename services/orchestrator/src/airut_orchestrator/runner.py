@@ -12,6 +12,7 @@ from airut_common.config.models import RepoConfig, ServerConfig
 from airut_common.contracts.v1 import OpenSession, Reply, SessionOpened, new_id
 from airut_common.secrets import Secret
 from airut_orchestrator.agents import Agent
+from airut_orchestrator.build_output import BuildOutput
 from airut_orchestrator.choice import Choice, choose
 from airut_orchestrator.database.store import QueuedTask, Store
 from airut_orchestrator.events import TaskEvents
@@ -73,6 +74,7 @@ class _Job:
 
     task: QueuedTask
     work: Work
+    build: BuildOutput
     watch: Stopwatch = field(default_factory=Stopwatch)
     begun: bool = False
     """The agent's process was started."""
@@ -123,7 +125,7 @@ class Runner:
         """Run a task to its reply; `work` is told when the agent is done, and what follows is short. Raises nothing
         but cancellation, and that only when nobody asked for this task to be stopped."""
         began = time.monotonic()
-        job = _Job(task, work)
+        job = _Job(task, work, BuildOutput(task, self._events.publish))
         try:
             result = await self._run(job, settings)
         except asyncio.CancelledError:
@@ -163,7 +165,7 @@ class Runner:
             enter = stack.enter_async_context
             program = await enter(beside(prepare.agent(repo.agent.version, watch)))
             inbox = await enter(beside(prepare.inbox(folders, task.requests, watch)))
-            image = await enter(prepare.images.expecting(task.request.repo, task.id))
+            image = await enter(prepare.images.expecting(task.request.repo, task.id, job.build))
             source = await prepare.fetch(task.request.repo, repo, server, settings.token, watch)
             workspace = await enter(beside(prepare.workspace(source, folders, watch)))
             policy, preamble = await asyncio.gather(prepare.policy(source), prepare.preamble(source))
@@ -190,7 +192,7 @@ class Runner:
             job.watch.timings_ms["egress_open"] = round((time.monotonic() - opening) * 1000, 1)
             with job.watch.stage("image"):
                 recipe = self._preparer.recipe(source, session.opened.ca_certificate)
-                image = await self._preparer.images.take(recipe, ahead.image, job.task.id)
+                image = await self._preparer.images.take(recipe, ahead.image, job.task.id, job.build)
             prompt = await self._prompt(job.task, ahead, await ahead.inbox, resume)
             await ahead.workspace
             folders.check()

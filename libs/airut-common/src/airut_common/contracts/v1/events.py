@@ -60,7 +60,8 @@ class TaskStateChanged(Message):
 
 
 class AgentOutput(Message):
-    """One thing the agent said or did, in order (`seq` counts from 0 within a task)."""
+    """One thing the agent said or did, in order (`seq` counts from 0 within a task). Before it works, `build` is what
+    the build of its image says, with a count of its own."""
 
     kind: Literal["agent"] = "agent"
     repo: RepoId
@@ -68,7 +69,9 @@ class AgentOutput(Message):
     conversation: Identifier
     at: Timestamp
     seq: int
-    type: Literal["prompt", "text", "thinking", "tool_use", "tool_result", "result", "system", "unknown"]
+    type: Literal[
+        "prompt", "text", "thinking", "tool_use", "tool_result", "result", "system", "unknown", "build"
+    ]
     text: str = ""
     """Cut to 32 KiB; `truncated` says so."""
     tool: str | None = None
