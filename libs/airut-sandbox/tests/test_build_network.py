@@ -63,12 +63,18 @@ class Builder:
 
 
 @pytest.fixture
-async def builder(tmp_path: Path, base_image: str) -> AsyncIterator[Builder]:
+async def builder(tmp_path: Path, base_image: str, podman: Podman) -> AsyncIterator[Builder]:
     ci = Ci(tmp_path, base_image)
     async with Origin((HOST,), trustme.CA()).running() as origin:
         origin.respond = lambda seen: Answer(body=f"for {seen.header('authorization')}".encode())
         origin.write_ca(tmp_path / "ca.pem")
-        yield Builder(ci, origin)
+        found = Builder(ci, origin)
+        yield found
+        ours = f"--filter=label=mine={found.mark}"
+        ids = (await podman.run("images", "--all", "--quiet", "--no-trunc", ours)).stdout.decode().split()
+        if ids:
+            # Thousands of old images make every later question slow.
+            await podman.run("rmi", "--ignore", *dict.fromkeys(ids), check=False)
 
 
 @pytest.mark.integration
