@@ -25,9 +25,8 @@ async def measure() -> list[Row]:
             await site.world.mailbox.wait_for(timeout_seconds=60)
             pid = site.installation.processes()["orchestrator"]
             before = rss_mib(pid)
-            await asyncio.gather(
-                *(_ask(site, number, seconds=WAIT_SECONDS) for number in range(2, CROWD + 2))
-            )
+            for number in range(2, CROWD + 2):
+                await _ask(site, number, seconds=WAIT_SECONDS)
             logs = site.orchestrator / "conversations"
             async with asyncio.timeout(READY_SECONDS):
                 while len(list(logs.glob("*/storage/log"))) < CROWD + 1:  # noqa: ASYNC110 - files tell nobody
