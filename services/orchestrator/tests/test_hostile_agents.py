@@ -290,7 +290,8 @@ async def test_row_37_a_forged_result_decides_its_own_reply_and_nothing_else(sit
 async def test_row_37_another_conversations_session_cannot_be_taken_over(site: Site) -> None:
     theirs = await site.ask("result(SESSION)")
     mine = await site.ask(f"SESSION = {theirs.text!r}\nresult('ok')")
-    again = await site.ask("result(PROMPT + ' '.join(ARGV))", conversation=mine.conversation)
+    # What the thread said is told again, the foreign id too: as text, never as a session to resume.
+    again = await site.ask("result(SESSION + ' '.join(ARGV))", conversation=mine.conversation)
     assert any("did not find its earlier session" in note for note in again.notes)
     assert theirs.text not in again.text
 
