@@ -36,7 +36,6 @@ from airut_sandbox.outbox import InboxEntry
 from airut_sandbox.overlay import CA_PATH, CA_VARIABLES
 from airut_sandbox.steering import snapshot_steering
 
-#: Programs find our authority in the system's store; these are for those that bring a store of their own.
 SESSION_LOST: Final = (
     "The agent did not find its earlier session and began a new one: it knew the workspace, and what was said last in "
     "the thread."

@@ -1,6 +1,5 @@
 """Hosts as network namespaces on one switch, so that a cable can be pulled. Needs root."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -70,4 +69,3 @@ async def open_switch(count: int) -> AsyncIterator[Switch]:
 
 async def _ip(*argv: str) -> None:
     await run(["ip", *argv], timeout_seconds=_SECONDS)
-    await asyncio.sleep(0)
