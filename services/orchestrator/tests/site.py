@@ -27,12 +27,15 @@ from airut_common.contracts.v1 import (
     AgentProgress,
     BlobRef,
     CloseSession,
+    ListSessions,
     Message,
+    OpenedSession,
     OpenSession,
     Refused,
     Reply,
     SessionClosed,
     SessionOpened,
+    SessionsListed,
     TaskEvent,
     TaskStateChanged,
     new_id,
@@ -85,6 +88,7 @@ class Egress:
         endpoints = {
             "open": Endpoint(subjects.egress_service(self.host, "open"), OpenSession, self._open),
             "close": Endpoint(subjects.egress_service(self.host, "close"), CloseSession, self._close),
+            "list": Endpoint(subjects.egress_service(self.host, "list"), ListSessions, self._list),
         }
         await self._held.enter_async_context(self.bus.serve("egress-proxy", endpoints))
         await self.bus.kv_put(
@@ -108,6 +112,15 @@ class Egress:
             attach_token=f"token-{question.sandbox}",
             environment={"DEMO_TOKEN": f"surrogate-{question.sandbox[:8]}"},
             ca_certificate=self.ca_pem,
+        )
+
+    async def _list(self, _question: ListSessions) -> Message:
+        sandboxes = sorted({question.sandbox for question in self.opened} - set(self.closed))
+        return SessionsListed(
+            sessions=tuple(
+                OpenedSession(sandbox=sandbox, task="t", repo="demo", attached=True, open_seconds=1)
+                for sandbox in sandboxes
+            )
         )
 
     async def _close(self, question: CloseSession) -> Message:

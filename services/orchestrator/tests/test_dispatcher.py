@@ -76,7 +76,6 @@ class Bench:
     dispatcher: Dispatcher
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     replied: list[bool] = field(default_factory=list)
-    abandoned: list[str] = field(default_factory=list)
     made_room: list[bool] = field(default_factory=list)
     lost: list[TakenOver] = field(default_factory=list)
     asked: list[tuple[str, str, str]] = field(default_factory=list)
@@ -104,7 +103,7 @@ class Bench:
 
 
 def make_bench(store: Store, bus: Bus, *, most: int = 2) -> Bench:
-    runner, abandoned = FakeRunner(), list[str]()
+    runner = FakeRunner()
 
     async def host_lost(found: TakenOver) -> None:
         bench.lost.append(found)
@@ -121,12 +120,11 @@ def make_bench(store: Store, bus: Bus, *, most: int = 2) -> Bench:
         max_concurrent=lambda: most,
         max_concurrent_of=lambda: bench.most_of,
         replied=lambda: bench.replied.append(True),
-        abandoned=abandoned.append,
         host_lost=host_lost,
         ask_host=ask_host,
         disk_full=lambda: bench.made_room.append(True),
     )
-    bench = Bench(store, bus, runner, dispatcher, abandoned=abandoned)
+    bench = Bench(store, bus, runner, dispatcher)
     return bench
 
 
@@ -215,7 +213,6 @@ async def test_an_interrupted_task_is_tried_again_and_given_up_in_the_end(bench:
         assert task.attempts == attempt
         await bench.dispatcher.recover()
         assert await bench.store.state("a") == "queued"
-        assert bench.abandoned[-1] == task.sandbox
     await bench.store.begin_next()
     await bench.dispatcher.recover()
     (outgoing,) = await bench.store.unpublished()

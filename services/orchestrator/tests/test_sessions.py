@@ -13,11 +13,14 @@ from airut_common.bus.answers import Endpoint
 from airut_common.bus.topology import STATUS_BUCKET, status_key
 from airut_common.contracts.v1 import (
     CloseSession,
+    ListSessions,
     Message,
+    OpenedSession,
     OpenSession,
     Refused,
     SessionClosed,
     SessionOpened,
+    SessionsListed,
     new_id,
 )
 from airut_common.contracts.v1.subjects import egress_service
@@ -35,12 +38,16 @@ class FakeProxy:
     tokens: dict[str, str] = field(default_factory=dict)
     opened: list[str] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
+    slow: asyncio.Event | None = None
+    """Opens, and answers only then."""
 
     async def open(self, question: OpenSession) -> Message:
         if self.refuse is not None:
             return self.refuse
         self.opened.append(question.sandbox)
         token = self.tokens.setdefault(question.sandbox, new_id())
+        if self.slow is not None:
+            await self.slow.wait()
         return SessionOpened(
             sandbox=question.sandbox, attach_socket="/x", attach_token=token, ca_certificate="PEM"
         )
@@ -50,11 +57,26 @@ class FakeProxy:
         self.tokens.pop(question.sandbox, None)
         return SessionClosed(sandbox=question.sandbox, requests=5, denied=2)
 
+    async def list(self, question: ListSessions) -> Message:
+        """One at a time, so that whoever asks has to turn pages."""
+        behind = sorted(sandbox for sandbox in self.tokens if sandbox > (question.after or ""))
+        sessions = tuple(
+            OpenedSession(sandbox=sandbox, task="t-1", repo="demo", attached=True, open_seconds=1)
+            for sandbox in behind[:1]
+        )
+        return SessionsListed(sessions=sessions, more=len(behind) > 1)
+
+    async def until_closed(self, *sandboxes: str) -> None:
+        async with asyncio.timeout(10):
+            while set(self.closed) != set(sandboxes):
+                await asyncio.sleep(0.01)
+
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         endpoints = {
             "open": Endpoint(egress_service("local", "open"), OpenSession, self.open),
             "close": Endpoint(egress_service("local", "close"), CloseSession, self.close),
+            "list": Endpoint(egress_service("local", "list"), ListSessions, self.list),
         }
         async with self.bus.serve("egress-proxy", endpoints):
             await self.bus.kv_put(
@@ -95,7 +117,7 @@ async def sessions(bus: Bus, monkeypatch) -> AsyncIterator[EgressSessions]:
     monkeypatch.setattr(sessions_module, "RETRY_SECONDS", 0.02)
     monkeypatch.setattr(sessions_module, "SLOWEST_RETRY_SECONDS", 0.05)
     found = EgressSessions(bus, "local")
-    loops = [asyncio.create_task(work) for work in (found.follow_restarts(), found.close_owed())]
+    loops = [asyncio.create_task(work) for work in (found.follow_restarts(), found.sweep())]
     yield found
     for loop in loops:
         assert not loop.done(), loop
@@ -242,6 +264,30 @@ async def test_a_session_that_could_not_be_closed_is_closed_later(bus: Bus, sess
         async with proxy.serving():
             session = await held.enter_async_context(sessions.session(question()))
         assert await session.close() is None
-    async with proxy.serving(), asyncio.timeout(10):
-        while proxy.closed != ["s-1"]:
-            await asyncio.sleep(0.01)
+    async with proxy.serving():
+        await proxy.until_closed("s-1")
+
+
+async def test_what_a_killed_orchestrator_left_open_is_closed_and_what_is_held_stays(
+    bus: Bus, monkeypatch
+) -> None:
+    monkeypatch.setattr(sessions_module, "SWEEP_SECONDS", 0.02)
+    proxy = FakeProxy(bus, tokens={f"old-{number}": "x" for number in range(3)})
+    mine = EgressSessions(bus, "local")
+
+    async def hold() -> None:
+        async with mine.session(question("s-2")):
+            pass
+
+    async with proxy.serving(), mine.session(question()):
+        proxy.slow = asyncio.Event()
+        opening = asyncio.create_task(hold())
+        sweeping = asyncio.create_task(mine.sweep())
+        await proxy.until_closed("old-0", "old-1", "old-2")
+        proxy.tokens["late"] = "asked for by the one that was killed"
+        await proxy.until_closed("old-0", "old-1", "old-2", "late")
+        assert set(proxy.tokens) == {"s-1", "s-2"}
+        sweeping.cancel()
+        await asyncio.gather(sweeping, return_exceptions=True)
+        proxy.slow.set()
+        await opening

@@ -115,7 +115,6 @@ async def run(service: Service) -> None:
             if repo.max_concurrent is not None
         },
         replied=relay.wake,
-        abandoned=sessions.close_later,
         host_lost=host_lost,
         ask_host=ask_host,
         disk_full=reserve.give_up,
@@ -123,7 +122,7 @@ async def run(service: Service) -> None:
     await dispatcher.recover()
     service.spawn("relay", relay.run())
     service.spawn("egress-restarts", sessions.follow_restarts())
-    service.spawn("egress-closing", sessions.close_owed())
+    service.spawn("egress-leftovers", sessions.sweep())
     retention = Retention(
         store=store,
         podman=podman,

@@ -59,16 +59,13 @@ class Dispatcher:
         max_concurrent: Callable[[], int],
         max_concurrent_of: Callable[[], Mapping[str, int]],
         replied: Callable[[], None],
-        abandoned: Callable[[str], None],
         host_lost: Callable[[TakenOver], Awaitable[None]],
         ask_host: Callable[[str, str, str], Awaitable[bool]],
         disk_full: Callable[[], None],
     ) -> None:
         """`settings` gives a repository's configuration as it is now, `max_concurrent_of` the limits of those that
-        have one; `replied` is told that a reply waits to be
-        published; `abandoned` that a sandbox's network session may still be open; `host_lost` what was taken over from
-        another host; `ask_host` asks another host (its name, the task, who asks) to stop a task; `disk_full` makes some
-        room."""
+        have one; `replied` is told that a reply waits to be published; `host_lost` what was taken over from another
+        host; `ask_host` asks another host (its name, the task, who asks) to stop a task; `disk_full` makes room."""
         self._store = store
         self._runner = runner
         self._events = events
@@ -76,7 +73,6 @@ class Dispatcher:
         self._max_concurrent = max_concurrent
         self._max_concurrent_of = max_concurrent_of
         self._replied = replied
-        self._abandoned = abandoned
         self._host_lost = host_lost
         self._ask_host = ask_host
         self._disk_full = disk_full
@@ -281,8 +277,6 @@ class Dispatcher:
         for task in await self._store.abandoned():
             if task.id in self._running:
                 continue  # the renewal was late, but here it is
-            if task.sandbox is not None:
-                self._abandoned(task.sandbox)
             if task.attempts < MAX_ATTEMPTS:
                 log.info("task_resumed", task=task.id, attempts=task.attempts)
                 await self._store.requeue(task.id)

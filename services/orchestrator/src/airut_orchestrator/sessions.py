@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -11,7 +11,15 @@ import structlog
 from airut_common.bus import Bus, BusUnavailable
 from airut_common.bus.topology import STATUS_BUCKET, status_key
 from airut_common.config.models import BUILD_ALLOWLIST
-from airut_common.contracts.v1 import CloseSession, OpenSession, Refused, SessionClosed, SessionOpened
+from airut_common.contracts.v1 import (
+    CloseSession,
+    ListSessions,
+    OpenSession,
+    Refused,
+    SessionClosed,
+    SessionOpened,
+    SessionsListed,
+)
 from airut_common.contracts.v1.subjects import egress_service
 from airut_orchestrator.failures import TaskFailure
 from airut_orchestrator.patience import patiently
@@ -24,6 +32,8 @@ ASK_SECONDS = 5.0
 CLOSE_SECONDS = 5.0
 RETRY_SECONDS = 0.25
 SLOWEST_RETRY_SECONDS = 5.0
+SWEEP_SECONDS = 30.0
+"""How long a session that nobody holds may stay open; one that could not be closed is looked for at once."""
 EGRESS_PROXY = "egress-proxy"
 
 log = structlog.get_logger()
@@ -111,10 +121,11 @@ class EgressSessions:
         self._bus = bus
         self._open_subject = egress_service(host, "open")
         self._close_subject = egress_service(host, "close")
+        self._list_subject = egress_service(host, "list")
         self._status_key = status_key(EGRESS_PROXY, host)
         self._sessions: dict[str, Session] = {}
-        self._owed: set[str] = set()
-        self._owes = asyncio.Event()
+        self._opening: set[str] = set()
+        self._leftovers = asyncio.Event()
 
     @asynccontextmanager
     async def session(self, request: OpenSession) -> AsyncIterator[Session]:
@@ -123,8 +134,16 @@ class EgressSessions:
         Raises:
             TaskFailure: the egress-proxy refused it, or was away for too long.
         """
-        session = Session(self, request, await self.ask_open(request))
-        self._sessions[request.sandbox] = session
+        self._opening.add(request.sandbox)
+        try:
+            session = Session(self, request, await self.ask_open(request))
+            self._sessions[request.sandbox] = session
+        except TaskFailure:
+            # Nobody answered in time; it may have been opened all the same.
+            self._leftovers.set()
+            raise
+        finally:
+            self._opening.discard(request.sandbox)
         try:
             yield session
         finally:
@@ -147,21 +166,43 @@ class EgressSessions:
                     giving[sandbox] = group.create_task(session.give_back(), name=f"give-back-{sandbox[:8]}")
                 giving = {name: task for name, task in giving.items() if not task.done()}
 
-    def close_later(self, sandbox: str) -> None:
-        """Close the session of a sandbox that is gone, as soon as the egress-proxy can be reached."""
-        self._owed.add(sandbox)
-        self._owes.set()
-
-    async def close_owed(self) -> None:
-        """Until cancelled: close what `close_later` was told. A session that stays open holds a namespace open."""
+    async def sweep(self) -> None:
+        """Until cancelled: close every session of this host that nobody here holds. What a killed orchestrator had
+        open, or had asked for, is known to the egress-proxy alone; left open, it holds a namespace open."""
         while True:
-            await self._owes.wait()
-            self._owes.clear()
-            owed, self._owed = self._owed, set()
-            for sandbox in owed:
-                await self.ask_close(sandbox)
-            if self._owed:
+            self._leftovers.clear()
+            if await self._swept():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._leftovers.wait(), SWEEP_SECONDS)
+            else:
                 await asyncio.sleep(SLOWEST_RETRY_SECONDS)
+
+    async def _swept(self) -> bool:
+        """Whether the egress-proxy answered everything."""
+        try:
+            found = await self._listed()
+        except BusUnavailable as error:
+            log.info("sessions_not_listed", reason=str(error))
+            return False
+        for sandbox in found:
+            if sandbox not in self._sessions and sandbox not in self._opening:
+                log.info("leftover_session", sandbox=sandbox)
+                if await self.ask_close(sandbox) is None:
+                    return False
+        return True
+
+    async def _listed(self) -> list[str]:
+        found: list[str] = []
+        while True:
+            question = ListSessions(after=found[-1] if found else None)
+            page = await self._bus.request(
+                self._list_subject, question, SessionsListed, timeout_seconds=ASK_SECONDS
+            )
+            if isinstance(page, Refused):
+                raise BusUnavailable(page.text)
+            found += [session.sandbox for session in page.sessions]
+            if not page.more or not page.sessions:
+                return found
 
     async def ask_open(self, request: OpenSession) -> SessionOpened:
         """Ask for a session, patiently.
@@ -190,7 +231,7 @@ class EgressSessions:
             )
         except BusUnavailable as error:
             log.info("session_not_closed", sandbox=sandbox, reason=str(error))
-            self.close_later(sandbox)
+            self._leftovers.set()
             return None
         return answer if isinstance(answer, SessionClosed) else None
 
