@@ -3,7 +3,8 @@
 import json
 import re
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 
 import pytest
 import pytest_asyncio
@@ -95,6 +96,47 @@ async def test_a_session_that_the_agent_lost_begins_anew_and_says_so(site: Site)
     assert any("began a new one" in note for note in again.notes)
     third = await site.ask("result(SESSION)", conversation=first.conversation)
     assert again.text.endswith(third.text)
+
+
+async def test_a_merged_change_of_the_policy_holds_from_the_next_message_on(site: Site) -> None:
+    first = await site.ask("result('ok')")
+    wider = f"{POLICY}# merged meanwhile\n"
+    site.upstream.commit({**good_files(), ".airut/network-allowlist.yaml": wider})
+    opened = len(site.egress.opened)
+    try:
+        again = await site.ask(
+            "system('echo x >> runs')\nresult(system('cat runs'))", conversation=first.conversation
+        )
+    finally:
+        site.upstream.commit(good_files())
+    assert again.text == "x"
+    guessed, real = site.egress.opened[opened:]
+    assert (guessed.policy, real.policy) == (POLICY, wider)
+    running = await site.until(again.id, "running")
+    assert running.sandbox == real.sandbox
+    assert {guessed.sandbox, real.sandbox} <= set(site.egress.closed)
+
+
+@pytest.mark.parametrize("fault", ["no policy", "bad preamble", "a Dockerfile that fails"])
+async def test_what_was_broken_is_no_trouble_once_it_is_mended(site: Site, fault: str) -> None:
+    first = await site.ask("result('ok')")
+    files, _, _ = REPOSITORY_FAULTS[fault]
+    with broken(site, files):
+        assert (await site.ask("result('ok')", conversation=first.conversation)).outcome != "done"
+    assert (await site.ask("result('mended')", conversation=first.conversation)).text == "mended"
+
+
+async def test_a_remote_that_does_not_answer_stops_also_the_next_message(site: Site) -> None:
+    first = await site.ask("result('ok')")
+    site.git.status = 503
+    try:
+        again = await site.ask("system('touch ran')\nresult('ok')", conversation=first.conversation)
+    finally:
+        site.git.status = None
+    assert again.outcome == "failed"
+    assert "Nothing was run" in again.text
+    last = await site.ask("result(system('ls'))", conversation=first.conversation)
+    assert "ran" not in last.text.split()
 
 
 async def test_row_71_an_unknown_conversation_begins_a_new_one_with_a_note(site: Site) -> None:
@@ -359,9 +401,9 @@ REPOSITORY_FAULTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("fault", REPOSITORY_FAULTS)
-async def test_a_broken_repository_is_explained_and_the_next_task_is_unharmed(site: Site, fault: str) -> None:
-    files, outcome, words = REPOSITORY_FAULTS[fault]
+@contextmanager
+def broken(site: Site, files: Mapping[str, str | bytes | None]) -> Iterator[None]:
+    """The default branch with these files, or without them; as before in the end."""
     for name, content in files.items():
         path = site.upstream.tree / name
         if content is None:
@@ -370,11 +412,18 @@ async def test_a_broken_repository_is_explained_and_the_next_task_is_unharmed(si
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
     site.upstream.commit_all()
     try:
-        reply = await site.ask("result('ok')")
+        yield
     finally:
         for name in (".airut/container/other", ".airut/preamble.md"):
             (site.upstream.tree / name).unlink(missing_ok=True)
         site.upstream.commit(good_files())
+
+
+@pytest.mark.parametrize("fault", REPOSITORY_FAULTS)
+async def test_a_broken_repository_is_explained_and_the_next_task_is_unharmed(site: Site, fault: str) -> None:
+    files, outcome, words = REPOSITORY_FAULTS[fault]
+    with broken(site, files):
+        reply = await site.ask("result('ok')")
     assert reply.outcome == outcome
     for word in words:
         assert word in reply.text

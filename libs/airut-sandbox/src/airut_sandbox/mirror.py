@@ -87,6 +87,21 @@ class Mirror:
             reason = f"{self._where}: no answer within {timeout_seconds:g} seconds"
             raise MirrorError("timed-out", reason) from error
 
+    async def at_hand(self) -> Head | None:
+        """The default branch as the last fetch left it, without asking the remote; None when there is no such thing.
+        It may be out of date: what is read by it counts only after a `fetch` has said the same."""
+        if not await asyncio.to_thread(self.path.exists):
+            return None
+        try:
+            async with self.reading():
+                output = await self._local(
+                    Git(), "rev-parse", "HEAD^{commit}", "--symbolic-full-name", "HEAD"
+                )
+        except MirrorError:
+            return None  # the fetch finds out what is wrong, and mends it
+        commit, _, ref = output.decode("utf-8", "surrogateescape").strip().partition("\n")
+        return Head(ref.removeprefix("refs/heads/"), commit)
+
     async def _update(self, git: Git, clock: Clock) -> Head:
         remote = await self._ask_remote(git, clock)
         if not await asyncio.to_thread(self.path.exists):

@@ -14,8 +14,6 @@ from airut_sandbox.errors import SandboxError
 from airut_sandbox.git import Git, GitFailed, GitTimedOut
 from airut_sandbox.mirror import Head, Mirror, MirrorError
 
-_COPIED = "objects-copied"
-
 
 class WorkspaceExists(SandboxError):
     """The target is there already, and the host never runs git in a used workspace."""
@@ -34,14 +32,15 @@ async def create_workspace(
     if os.path.lexists(target):
         raise WorkspaceExists(f"{target.name}: there is a workspace already")
     draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    clone, objects = draft / "clone", draft / "objects"
     end = time.monotonic() + timeout_seconds
     try:
+        draft.mkdir(mode=0o700)
         async with mirror.reading():
-            await _borrow(mirror, head, draft, end)
-            await _together(_copy_objects(mirror, draft, end), _set_up(head, draft, remote_url, end))
-        await asyncio.to_thread(_own, draft)
+            await _together(_copy_objects(mirror, objects, end), _clone(mirror, head, clone, remote_url, end))
+        await asyncio.to_thread(_own, clone, objects)
         # RENAME_NOREPLACE would need a syscall; a folder never replaces another one that holds anything.
-        draft.rename(target)
+        clone.rename(target)
     except (GitTimedOut, ProcessTimedOut) as error:
         raise MirrorError(
             "timed-out", f"the workspace took longer than {timeout_seconds:g} seconds"
@@ -62,19 +61,23 @@ async def _together(*work: Coroutine[Any, Any, None]) -> None:
         raise failures.exceptions[0] from None
 
 
-async def _borrow(mirror: Mirror, head: Head, draft: Path, end: float) -> None:
-    """The refs, by a clone that borrows its objects until `_own`."""
+async def _clone(mirror: Mirror, head: Head, clone: Path, remote_url: str, end: float) -> None:
+    """All but the objects, which it borrows until `_own`."""
     options = ("--shared", "--no-checkout", "--template=", "--no-recurse-submodules", "--branch", head.branch)
     await Git(protocols=("file",)).run(
-        *("clone", "--quiet", *options, "--", str(mirror.path), str(draft)),
+        *("clone", "--quiet", *options, "--", str(mirror.path), str(clone)),
         timeout_seconds=end - time.monotonic(),
     )
+    for args in (
+        ("config", "remote.origin.url", remote_url),
+        # The branch may have moved since `head` was read; the task sees what was announced.
+        ("reset", "--quiet", "--hard", head.commit, "--"),
+    ):
+        await Git().run(*args, cwd=clone, timeout_seconds=end - time.monotonic())
 
 
-async def _copy_objects(mirror: Mirror, draft: Path, end: float) -> None:
-    """`cp` uses reflinks where the file system has them, which git does not. Beside the borrowed ones, because git
-    reads those at the same time."""
-    copied = draft / ".git" / _COPIED
+async def _copy_objects(mirror: Mirror, copied: Path, end: float) -> None:
+    """`cp` uses reflinks where the file system has them, which git does not. Beside the clone: both only read."""
     await run(
         [
             "cp",
@@ -91,17 +94,8 @@ async def _copy_objects(mirror: Mirror, draft: Path, end: float) -> None:
         unfinished.unlink()
 
 
-def _own(draft: Path) -> None:
+def _own(clone: Path, copied: Path) -> None:
     """From now on the objects are the copied ones."""
-    objects = draft / ".git" / "objects"
+    objects = clone / ".git" / "objects"
     shutil.rmtree(objects)
-    (draft / ".git" / _COPIED).rename(objects)
-
-
-async def _set_up(head: Head, draft: Path, remote_url: str, end: float) -> None:
-    for args in (
-        ("config", "remote.origin.url", remote_url),
-        # The branch may have moved since `head` was read; the task sees what was announced.
-        ("reset", "--quiet", "--hard", head.commit, "--"),
-    ):
-        await Git().run(*args, cwd=draft, timeout_seconds=end - time.monotonic())
+    copied.rename(objects)

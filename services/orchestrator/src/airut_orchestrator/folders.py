@@ -29,6 +29,11 @@ class ConversationFolders:
         return self.root / "workspace"
 
     @property
+    def has_workspace(self) -> bool:
+        """Whether an earlier task has used one."""
+        return self.workspace.exists(follow_symlinks=False)
+
+    @property
     def inbox(self) -> Path:
         """Attachments of the running task."""
         return self.root / "inbox"

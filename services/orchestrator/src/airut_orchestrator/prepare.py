@@ -47,13 +47,19 @@ class Stopwatch:
 
 
 @dataclass(frozen=True)
-class Source:
-    """A repository as a task found it."""
+class Origin:
+    """A repository as it is configured, and its copy on this host."""
 
     repo_id: str
     repo: RepoConfig
     server: ServerConfig
     mirror: Mirror
+
+
+@dataclass(frozen=True)
+class Source(Origin):
+    """A repository with its default branch as it is, or as it was last known."""
+
     head: Head
 
 
@@ -105,24 +111,29 @@ class Preparer:
             raise TaskFailure("the disk is full", disk_full())
         self._reserve.take()
 
-    async def fetch(
-        self, repo_id: str, repo: RepoConfig, server: ServerConfig, token: Secret | None, watch: Stopwatch
-    ) -> Source:
-        """Bring the mirror up to date.
+    def origin(self, repo_id: str, repo: RepoConfig, server: ServerConfig) -> Origin:
+        """Where the repository comes from.
 
         Raises:
             TaskFailure: the repository's configuration cannot be used.
+        """
+        path = self._state / "mirrors" / f"{repo_id}.git"
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        ca_file = repo.git.ca_file or server.egress.ca_file
+        try:
+            mirror = Mirror(path, repo.git.url, ca_file, connect_to=server.egress.connect_to)
+        except ValueError as error:
+            raise misconfigured(error) from None
+        return Origin(repo_id, repo, server, mirror)
+
+    async def fetch(self, origin: Origin, token: Secret | None, watch: Stopwatch) -> Head:
+        """Bring the mirror up to date.
+
+        Raises:
             MirrorError: the remote or its content cannot be used.
         """
         with watch.stage("mirror"):
-            path = self._state / "mirrors" / f"{repo_id}.git"
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            ca_file = repo.git.ca_file or server.egress.ca_file
-            try:
-                mirror = Mirror(path, repo.git.url, ca_file, connect_to=server.egress.connect_to)
-            except ValueError as error:
-                raise misconfigured(error) from None
-            return Source(repo_id, repo, server, mirror, await mirror.fetch(repo.git.username, token))
+            return await origin.mirror.fetch(origin.repo.git.username, token)
 
     async def policy(self, source: Source) -> str:
         """The network policy's text on the default branch.
@@ -185,7 +196,7 @@ class Preparer:
     async def workspace(self, source: Source, folders: ConversationFolders, watch: Stopwatch) -> None:
         """A full copy for a new conversation; the host runs no git in a used one (field notes 40)."""
         with watch.stage("workspace"):
-            if not folders.workspace.exists(follow_symlinks=False):
+            if not folders.has_workspace:
                 await create_workspace(source.mirror, source.head, folders.workspace, source.repo.git.url)
 
     async def agent(self, wanted: str, watch: Stopwatch) -> AgentProgram:

@@ -22,7 +22,7 @@ from airut_orchestrator.folders import ConversationFolders
 from airut_orchestrator.harvest import collect_files, note_denied, note_steering
 from airut_orchestrator.images import Expected
 from airut_orchestrator.patience import beside
-from airut_orchestrator.prepare import Preparer, Source, Stopwatch
+from airut_orchestrator.prepare import Origin, Preparer, Source, Stopwatch
 from airut_orchestrator.prompt import Preamble, build_prompt
 from airut_orchestrator.replies import build_reply
 from airut_orchestrator.sessions import EgressSessions
@@ -32,6 +32,7 @@ from airut_orchestrator.verdict import Result, judge
 from airut_orchestrator.work import Work
 from airut_sandbox.agent_channel import AgentProgram
 from airut_sandbox.container import Mount, SandboxSpec
+from airut_sandbox.mirror import Head
 from airut_sandbox.outbox import InboxEntry
 from airut_sandbox.overlay import CA_PATH, CA_VARIABLES
 from airut_sandbox.steering import snapshot_steering
@@ -74,6 +75,8 @@ class _Job:
     task: QueuedTask
     work: Work
     build: BuildOutput
+    sandbox_id: str
+    """Of the next try; each has its own."""
     watch: Stopwatch = field(default_factory=Stopwatch)
     begun: bool = False
     """The agent's process was started."""
@@ -84,20 +87,33 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Ahead:
-    """What a sandbox needs: at hand, or on its way."""
+    """What a sandbox needs whatever the default branch holds: at hand, or on its way."""
 
-    source: Source
-    policy: str
-    preamble: Preamble
+    origin: Origin
     folders: ConversationFolders
-    workspace: asyncio.Task[None]
+    head: asyncio.Task[Head]
+    """As the remote says."""
     inbox: asyncio.Task[tuple[InboxEntry, ...]]
     program: asyncio.Task[AgentProgram]
     image: Expected | None
 
 
+@dataclass(frozen=True)
+class _Branch:
+    """What the default branch holds for a task."""
+
+    source: Source
+    policy: str
+    preamble: Preamble
+    workspace: asyncio.Task[None]
+
+
 class SessionLost(Exception):
     """The agent does not know the session that it was to resume."""
+
+
+class BranchMoved(Exception):
+    """The remote's default branch is another one than what was prepared for."""
 
 
 class Runner:
@@ -124,7 +140,7 @@ class Runner:
         """Run a task to its reply; `work` is told when the agent is done, and what follows is short. Raises nothing
         but cancellation, and that only when nobody asked for this task to be stopped."""
         began = time.monotonic()
-        job = _Job(task, work, BuildOutput(task, self._events.publish))
+        job = _Job(task, work, BuildOutput(task, self._events.publish), task.sandbox or new_id())
         try:
             result = await self._run(job, settings)
         except asyncio.CancelledError:
@@ -160,29 +176,52 @@ class Runner:
         prepare.check_space(server.sandbox.min_free_mib)
         folders = prepare.folders(task.conversation)
         await folders.make_ready(prepare.podman)
+        origin = prepare.origin(task.request.repo, repo, server)
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
+            head = await enter(beside(prepare.fetch(origin, settings.token, watch)))
             program = await enter(beside(prepare.agent(repo.agent.version, watch)))
             inbox = await enter(beside(prepare.inbox(folders, task.requests, watch)))
             image = await enter(prepare.images.expecting(task.request.repo, task.id, job.build))
-            source = await prepare.fetch(task.request.repo, repo, server, settings.token, watch)
-            workspace = await enter(beside(prepare.workspace(source, folders, watch)))
-            policy, preamble = await asyncio.gather(prepare.policy(source), prepare.preamble(source))
-            ahead = job.ahead = _Ahead(source, policy, preamble, folders, workspace, inbox, program, image)
+            ahead = job.ahead = _Ahead(origin, folders, head, inbox, program, image)
+            return await self._by_what_is_known(job, ahead)
+
+    async def _by_what_is_known(self, job: _Job, ahead: _Ahead) -> Result:
+        """Prepare by the default branch as it was last known, while the remote is asked whether it is still that; the
+        agent starts when it has said so, and everything is done again when it says something else."""
+        known = await ahead.origin.mirror.at_hand() if ahead.folders.has_workspace else None
+        if known is not None:
             try:
-                result = await self._try(job, ahead, task.sandbox or new_id(), task.agent_session)
+                return await self._on_branch(job, ahead, known)
+            except Exception as error:
+                if await ahead.head == known:
+                    raise
+                log.info("branch_moved", task=job.task.id, reason=str(error))
+        return await self._on_branch(job, ahead, await ahead.head)
+
+    async def _on_branch(self, job: _Job, ahead: _Ahead, head: Head) -> Result:
+        task, prepare = job.task, self._preparer
+        source = Source(**vars(ahead.origin), head=head)
+        async with beside(prepare.workspace(source, ahead.folders, job.watch)) as workspace:
+            policy, preamble = await asyncio.gather(prepare.policy(source), prepare.preamble(source))
+            branch = _Branch(source, policy, preamble, workspace)
+            try:
+                result = await self._try(job, ahead, branch, task.agent_session)
             except SessionLost:
                 log.warning("agent_session_lost", task=task.id, session=task.agent_session)
-                result = await self._try(job, ahead, new_id(), None)
+                result = await self._try(job, ahead, branch, None)
                 result.notes.insert(0, SESSION_LOST)
-            if task.lost_with is not None:
-                result.notes.insert(0, WORKSPACE_LOST)
-            return result
+        if task.lost_with is not None:
+            result.notes.insert(0, WORKSPACE_LOST)
+        return result
 
-    async def _try(self, job: _Job, ahead: _Ahead, sandbox_id: str, resume: str | None) -> Result:
+    async def _try(self, job: _Job, ahead: _Ahead, branch: _Branch, resume: str | None) -> Result:
         """One run of the agent, from its network to its result."""
-        source, folders, podman = ahead.source, ahead.folders, self._preparer.podman
-        question = OpenSession(sandbox=sandbox_id, task=job.task.id, repo=source.repo_id, policy=ahead.policy)
+        source, folders, podman = branch.source, ahead.folders, self._preparer.podman
+        sandbox_id, job.sandbox_id = job.sandbox_id, new_id()
+        question = OpenSession(
+            sandbox=sandbox_id, task=job.task.id, repo=source.repo_id, policy=branch.policy
+        )
         opening = time.monotonic()
         async with (
             self._sessions.session(question) as session,
@@ -192,18 +231,21 @@ class Runner:
             with job.watch.stage("image"):
                 recipe = self._preparer.recipe(source, session.opened.ca_certificate)
                 image = await self._preparer.images.take(recipe, ahead.image, job.task.id, job.build)
-            prompt = await self._prompt(job.task, ahead, await ahead.inbox, resume)
-            await ahead.workspace
+            prompt = await self._prompt(job.task, ahead, branch, resume)
+            await branch.workspace
             folders.check()
             program = await ahead.program
             spec = self._spec(
                 job, source, image=image.id, opened=session.opened, mounts=folders.mounts(program.path),
                 sandbox_id=sandbox_id, resume=resume, too_full=folders.are_too_full,
             )  # fmt: skip
-            execution = job.execution = Execution(
+            execution = Execution(
                 job.task, self._agent, self._store, self._events, job.watch, program.version, task_log
             )
             before = await asyncio.to_thread(snapshot_steering, folders.workspace)
+            if await ahead.head != source.head:
+                raise BranchMoved
+            job.execution = execution
             try:
                 ended = await execution.run(podman, spec, sandbox_id, session=session, prompt=prompt)
             finally:
@@ -231,22 +273,20 @@ class Runner:
         said = job.execution.transcript
         result = stopped_at_work(by, said.answer)
         result.usage, result.agent_session = said.usage, said.session
-        await collect_files(self._preparer.bus, job.ahead.folders, job.ahead.source.server.sandbox, result)
+        await collect_files(self._preparer.bus, job.ahead.folders, job.ahead.origin.server.sandbox, result)
         return result
 
-    async def _prompt(
-        self, task: QueuedTask, ahead: _Ahead, inbox: tuple[InboxEntry, ...], resume: str | None
-    ) -> bytes:
+    async def _prompt(self, task: QueuedTask, ahead: _Ahead, branch: _Branch, resume: str | None) -> bytes:
         began_anew = task.began_anew or resume != task.agent_session or task.lost_with is not None
         return build_prompt(
             task.requests,
-            ahead.preamble,
-            inbox=inbox,
+            branch.preamble,
+            inbox=await ahead.inbox,
             interrupted=task.attempts > 1,
             began_anew=began_anew,
             history=await self._store.history(task.id) if began_anew else (),
             workspace_lost=task.lost_with is not None,
-            too_full=ahead.source.repo.limits if ahead.folders.are_too_full else None,
+            too_full=branch.source.repo.limits if ahead.folders.are_too_full else None,
         )
 
     def _spec(
