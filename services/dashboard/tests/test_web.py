@@ -21,6 +21,7 @@ class Site:
         self.url = ""
         self.asked: list[str] = []
         self.answer: bool | Exception = True
+        self.open_networks: list[str] = []
 
     async def stop(self, task: str) -> bool:
         self.asked.append(task)
@@ -35,7 +36,13 @@ class Site:
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
     site = Site()
-    web = build_web(site.model, site.feed, public_url="https://airut.example.com/", stop=site.stop)
+    web = build_web(
+        site.model,
+        site.feed,
+        public_url="https://airut.example.com/",
+        stop=site.stop,
+        open_networks=lambda: site.open_networks,
+    )
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(web, log_config=None, lifespan="off"))
     task = asyncio.create_task(server.serve([listener]))
@@ -76,6 +83,21 @@ async def test_pages_and_api_show_a_task(site, state, said, request_event) -> No
     assert output.json()[0]["text"] == "**done**"
     assert network.json()[0]["decision"] == "deny"
     assert "script-src 'self'" in page.headers["content-security-policy"]
+
+
+async def test_an_open_network_is_told_on_the_list_and_at_the_task(site, state) -> None:
+    site.happen(1, state())
+    async with httpx.AsyncClient(base_url=site.url) as client:
+        before = [(await client.get(path)).text for path in ("/", "/tasks/t1")]
+        site.open_networks = ["demo<b>"]
+        site.happen(2, state(state="running", network_sandbox=False))
+        site.happen(3, state(state="done"))
+        after = [(await client.get(path)).text for path in ("/", "/tasks/t1")]
+        api = (await client.get("/api/v1/tasks/t1")).json()
+    assert not any("switched off" in page for page in before)
+    assert all("switched off" in page for page in after)
+    assert "demo&lt;b&gt;" in after[0]
+    assert api["network_sandbox"] is False, "it stays so after its end"
 
 
 async def test_an_unknown_task_is_404_everywhere(site) -> None:

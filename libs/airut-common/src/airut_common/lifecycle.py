@@ -25,6 +25,9 @@ STOP_SECONDS = 25.0
 
 GOODBYE_SECONDS = 2.0
 
+Report = Callable[[Literal["info", "warning", "error"], str, str], Awaitable[None]]
+"""`Service.report`: level, code, text."""
+
 log = structlog.get_logger()
 
 

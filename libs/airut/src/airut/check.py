@@ -23,8 +23,21 @@ async def findings(config_file: Path, state: Path) -> list[Finding]:
     return [
         *await check_host(state, runtime=config.sandbox.runtime),
         Finding("configuration", "ok", f"{config_file} is valid, {len(config.repos)} repositories", ""),
+        *network_findings(config),
         *listen_findings(config),
     ]
+
+
+def network_findings(config: InstallationConfig) -> Iterable[Finding]:
+    """Repositories whose sandboxes reach every public host."""
+    for name, repo in config.repos.items():
+        if not repo.network_sandbox:
+            yield Finding(
+                f"repos.{name}.network_sandbox",
+                "warn",
+                "is off: agents there reach every public host, and can send them whatever they see",
+                "remove the line, and name what is needed in .airut/network-allowlist.yaml",
+            )
 
 
 def listen_findings(config: InstallationConfig) -> Iterable[Finding]:

@@ -95,7 +95,7 @@ def status(
     async def run() -> InstallationStatus:
         installation = open_installation(config)
         async with admin_bus(installation) as bus:
-            return await read_status(bus, bus_url(installation), installation.config)
+            return await read_status(bus, bus_url(installation), installation)
 
     found = asyncio.run(run())
     if as_json:
@@ -265,6 +265,8 @@ def _print_status(found: InstallationStatus) -> None:
     out.print(
         f"bus {found.nats_url}: " + ", ".join(f"{name} {count}" for name, count in found.streams.items())
     )
+    for warning in found.warnings:
+        out.print(f"warning: {warning}", style="red", markup=False, soft_wrap=True)
     for failure in found.failures:
         text = visible(f"{failure.at}  given up: {failure.what}: {failure.reason}")
         out.print(text, style="red", markup=False, soft_wrap=True)

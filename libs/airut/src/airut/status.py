@@ -1,11 +1,13 @@
 """`airut status`: what runs, where it listens, what waits."""
 
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from airut.failures import Failure, read_failures
+from airut.installation import Installation
 from airut.services import wanted_services
 from airut_common.bus import Bus
 from airut_common.bus.topology import STATUS_BUCKET, STREAMS, status_key
@@ -33,15 +35,17 @@ class InstallationStatus:
     """Stream name to number of stored messages."""
     failures: tuple[Failure, ...] = ()
     """What was given up lately, newest first."""
+    warnings: tuple[str, ...] = ()
+    """What an operator should not overlook."""
 
     def to_json(self) -> str:
         """The same for programs."""
         return json.dumps(asdict(self), indent=2)
 
 
-async def read_status(bus: Bus, nats_url: str, config: InstallationConfig) -> InstallationStatus:
+async def read_status(bus: Bus, nats_url: str, installation: Installation) -> InstallationStatus:
     """Ask the bus: each service keeps its own entry while it runs and removes it when it stops."""
-    services = []
+    config, services = installation.config, []
     entries = await snapshot(bus, STATUS_BUCKET)
     for kind in wanted_services(config):
         hosts = sorted(key for key in entries if key.partition(".")[0] == kind.name)
@@ -57,7 +61,26 @@ async def read_status(bus: Bus, nats_url: str, config: InstallationConfig) -> In
                 )
     streams = {stream.name: await bus.stream_size(stream.name) for stream in STREAMS}
     failures = await read_failures(bus)
-    return InstallationStatus(nats_url=nats_url, services=tuple(services), streams=streams, failures=failures)
+    free_mib = shutil.disk_usage(installation.state).free // 2**20
+    return InstallationStatus(
+        nats_url=nats_url,
+        services=tuple(services),
+        streams=streams,
+        failures=failures,
+        warnings=tuple(warnings(config, free_mib)),
+    )
+
+
+def warnings(config: InstallationConfig, free_mib: int) -> Iterator[str]:
+    """What stands in the configuration and should not be overlooked, and a disk that is nearly full."""
+    for name, repo in config.repos.items():
+        if not repo.network_sandbox:
+            yield f"the network sandbox of {name} is switched off: agents there reach every public host"
+    if free_mib < config.sandbox.min_free_mib:
+        yield (
+            f"the disk has {free_mib} MiB left, below sandbox.min_free_mib ({config.sandbox.min_free_mib}): new tasks "
+            "are refused; see `airut gc`"
+        )
 
 
 def _lives(pid: int) -> bool:

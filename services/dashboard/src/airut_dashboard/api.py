@@ -33,6 +33,7 @@ class TaskSummary(BaseModel):
     usage: Usage | None
     timings_ms: dict[str, float]
     agent_version: str | None
+    network_sandbox: bool
     requests: int
     denied: int
 

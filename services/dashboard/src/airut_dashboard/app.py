@@ -32,14 +32,22 @@ async def run(service: Service) -> None:
     """
     model, feed, caught_up = ReadModel(), Feed(), asyncio.Event()
     service.spawn("events", follow_events(service.bus, model, feed, caught_up))
-    async with watch_config(service.bus) as config:
-        settings = config.server.dashboard
+    config = await service.exit_stack.enter_async_context(watch_config(service.bus))
+    settings = config.server.dashboard
     host, _, port = settings.listen.rpartition(":")
     host = host.strip("[]")
     require_loopback(host)
     server = uvicorn.Server(
         uvicorn.Config(
-            build_web(model, feed, public_url=settings.public_url, stop=stop_over(service.bus)),
+            build_web(
+                model,
+                feed,
+                public_url=settings.public_url,
+                stop=stop_over(service.bus),
+                open_networks=lambda: sorted(
+                    name for name, repo in config.repos.items() if not repo.network_sandbox
+                ),
+            ),
             access_log=False,
             log_config=None,
             lifespan="off",

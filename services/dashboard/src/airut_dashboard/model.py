@@ -72,6 +72,8 @@ class TaskView:
     usage: Usage | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
     agent_version: str | None = None
+    network_sandbox: bool = True
+    """False: it ran, or runs, with its repository's network sandbox switched off."""
     requests: int = 0
     denied: int = 0
     changes: deque[Change] = field(default_factory=lambda: deque(maxlen=MAX_CHANGES_PER_TASK))
@@ -201,6 +203,7 @@ def _apply_state(view: TaskView, event: TaskStateChanged) -> None:
     view.usage = event.usage or view.usage
     view.timings_ms |= event.timings_ms
     view.agent_version = event.agent_version or view.agent_version
+    view.network_sandbox = view.network_sandbox and event.network_sandbox
 
 
 def _apply_progress(view: TaskView, change: Change, event: AgentProgress) -> None:

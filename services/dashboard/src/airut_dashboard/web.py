@@ -1,6 +1,6 @@
 """Pages, live streams and the JSON API. Reads the model; the one thing that can be changed is that a task stops."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack
 from typing import Annotated
 
@@ -20,8 +20,16 @@ from airut_dashboard.stopping import Stop
 PING_SECONDS = 15
 
 
-def build_web(model: ReadModel, feed: Feed, *, public_url: str | None, stop: Stop) -> FastAPI:
-    """The web application over a read model and its feed."""
+def build_web(
+    model: ReadModel,
+    feed: Feed,
+    *,
+    public_url: str | None,
+    stop: Stop,
+    open_networks: Callable[[], Sequence[str]],
+) -> FastAPI:
+    """The web application over a read model and its feed. `open_networks` names the repositories whose network sandbox
+    is switched off now."""
     web = FastAPI(title="Airut", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
     web.middleware("http")(guard(public_url))
     web.mount("/static", StaticFiles(directory=static_folder()))
@@ -30,7 +38,12 @@ def build_web(model: ReadModel, feed: Feed, *, public_url: str | None, stop: Sto
 
     @web.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def tasks() -> str:
-        return render.page("tasks.html", tasks=model.tasks(), service_events=list(model.service_events)[:20])
+        return render.page(
+            "tasks.html",
+            tasks=model.tasks(),
+            service_events=list(model.service_events)[:20],
+            open_networks=open_networks(),
+        )
 
     @web.get("/tasks/{task_id}", response_class=HTMLResponse, include_in_schema=False)
     async def task(task_id: str) -> HTMLResponse:

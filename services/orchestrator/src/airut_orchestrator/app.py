@@ -22,6 +22,8 @@ from airut_orchestrator.database.store import Store
 from airut_orchestrator.dispatcher import LOST_AFTER, Dispatcher
 from airut_orchestrator.events import TaskEvents
 from airut_orchestrator.instance import only_instance
+from airut_orchestrator.low_disk import DiskAlarm
+from airut_orchestrator.open_networks import OpenNetworks
 from airut_orchestrator.prepare import Preparer
 from airut_orchestrator.relay import ReplyRelay
 from airut_orchestrator.replies import task_page
@@ -133,7 +135,11 @@ async def run(service: Service) -> None:
     )
     service.spawn("retention", retention.keep_tidy())
     service.spawn("leases", dispatcher.keep_leases())
-    service.spawn("configuration", _wake_on_change(config, dispatcher))
+    alarm = DiskAlarm(
+        settings.state_dir, settings.host, lambda: config.server.sandbox.min_free_mib, service.report
+    )
+    service.spawn("disk", alarm.watch())
+    service.spawn("configuration", _follow_changes(config, dispatcher, OpenNetworks(service.report)))
     claim = Claim(
         store,
         events,
@@ -174,11 +180,11 @@ def _settings(config: WatchedConfig, secrets: WatchedSecrets, repo_id: str) -> S
     return Settings(config.server, repo, secrets.get(repo_id, name) if name is not None else None)
 
 
-async def _wake_on_change(config: WatchedConfig, dispatcher: Dispatcher) -> None:
-    """More tasks may fit than before."""
+async def _follow_changes(config: WatchedConfig, dispatcher: Dispatcher, open_networks: OpenNetworks) -> None:
     while True:
+        await open_networks.look(config.repos)
         await config.wait_changed()
-        dispatcher.wake()
+        dispatcher.wake()  # more tasks may fit than before
 
 
 async def _cancel_at(stopping: asyncio.Event, claiming: asyncio.Task[None]) -> None:

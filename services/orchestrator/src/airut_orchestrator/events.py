@@ -35,6 +35,7 @@ class TaskEvents:
         sandbox: str | None = None,
         timings: Mapping[str, float] | None = None,
         agent_version: str | None = None,
+        network_sandbox: bool = True,
     ) -> None:
         """Publish that a task entered a state."""
         event = _state(task.request, task.conversation, state)
@@ -43,6 +44,7 @@ class TaskEvents:
             "reason": reason,
             "timings_ms": dict(timings or {}),
             "agent_version": agent_version,
+            "network_sandbox": network_sandbox,
         }
         self.publish(event.model_copy(update=more))
 

@@ -35,6 +35,7 @@ class Execution:
     watch: Stopwatch
     agent_version: str
     log: TaskLog
+    network_sandbox: bool
     begun: bool = False
     """The agent's process was started."""
     transcript: Transcript = field(init=False)
@@ -86,6 +87,7 @@ class Execution:
                 sandbox=sandbox_id,
                 timings=self.watch.timings_ms,
                 agent_version=self.agent_version,
+                network_sandbox=self.network_sandbox,
             )
             for request in self.task.requests:
                 self.transcript.prompt(request.text)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from airut_common.bus import Bus
 from airut_common.config.models import RepoConfig, ServerConfig
@@ -61,6 +62,18 @@ class Source(Origin):
     """A repository with its default branch as it is, or as it was last known."""
 
     head: Head
+
+
+@dataclass(frozen=True)
+class NetworkPolicy:
+    """What a sandbox may reach."""
+
+    text: str
+    source: str
+    """How messages call it."""
+
+
+EVERYTHING: Final = NetworkPolicy('domains: ["*"]\n', "network_sandbox: false")
 
 
 class Preparer:
@@ -135,17 +148,20 @@ class Preparer:
         with watch.stage("mirror"):
             return await origin.mirror.fetch(origin.repo.git.username, token)
 
-    async def policy(self, source: Source) -> str:
-        """The network policy's text on the default branch.
+    async def policy(self, source: Source) -> NetworkPolicy:
+        """The network policy on the default branch; where the operator has switched the network sandbox off, one that
+        allows every public host.
 
         Raises:
             TaskFailure: there is none, or it is no text.
         """
+        if not source.repo.network_sandbox:
+            return EVERYTHING
         data = await source.mirror.read_file(source.head.commit, POLICY_FILE)
         if data is None:
             raise missing(POLICY_FILE, source.head.branch)
         try:
-            return data.decode("utf-8")
+            return NetworkPolicy(data.decode("utf-8"), POLICY_FILE)
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
             raise TaskFailure(

@@ -22,7 +22,7 @@ from airut_orchestrator.folders import ConversationFolders
 from airut_orchestrator.harvest import collect_files, note_denied, note_steering
 from airut_orchestrator.images import Expected
 from airut_orchestrator.patience import beside
-from airut_orchestrator.prepare import Origin, Preparer, Source, Stopwatch
+from airut_orchestrator.prepare import NetworkPolicy, Origin, Preparer, Source, Stopwatch
 from airut_orchestrator.prompt import Preamble, build_prompt
 from airut_orchestrator.replies import build_reply
 from airut_orchestrator.sessions import EgressSessions
@@ -44,6 +44,10 @@ SESSION_LOST: Final = (
 WORKSPACE_LOST: Final = (
     "The machine that held this conversation's workspace is gone. The agent began anew on a fresh clone of the "
     "default branch; what it had pushed is on its branch, what it had not is lost."
+)
+OPEN_NETWORK: Final = (
+    "The network sandbox of this repository is switched off (`network_sandbox: false`): the agent could reach every "
+    "public host, and send them whatever it saw."
 )
 
 log = structlog.get_logger()
@@ -103,7 +107,7 @@ class _Branch:
     """What the default branch holds for a task."""
 
     source: Source
-    policy: str
+    policy: NetworkPolicy
     preamble: Preamble
     workspace: asyncio.Task[None]
 
@@ -220,7 +224,11 @@ class Runner:
         source, folders, podman = branch.source, ahead.folders, self._preparer.podman
         sandbox_id, job.sandbox_id = job.sandbox_id, new_id()
         question = OpenSession(
-            sandbox=sandbox_id, task=job.task.id, repo=source.repo_id, policy=branch.policy
+            sandbox=sandbox_id,
+            task=job.task.id,
+            repo=source.repo_id,
+            policy=branch.policy.text,
+            policy_source=branch.policy.source,
         )
         opening = time.monotonic()
         async with (
@@ -240,7 +248,14 @@ class Runner:
                 sandbox_id=sandbox_id, resume=resume, too_full=folders.are_too_full,
             )  # fmt: skip
             execution = Execution(
-                job.task, self._agent, self._store, self._events, job.watch, program.version, task_log
+                job.task,
+                self._agent,
+                self._store,
+                self._events,
+                job.watch,
+                program.version,
+                task_log,
+                network_sandbox=source.repo.network_sandbox,
             )
             before = await asyncio.to_thread(snapshot_steering, folders.workspace)
             if await ahead.head != source.head:
@@ -255,6 +270,8 @@ class Runner:
             job.work.agent_ended()
             folders.note_too_full(too_full=ended.disk.still_over is not None)
             result = judge(ended, execution.transcript, source.repo.limits)
+            if not source.repo.network_sandbox:
+                result.notes.append(OPEN_NETWORK)
             if program.note is not None:
                 result.notes.append(program.note)
             note_denied(await session.close(), result)

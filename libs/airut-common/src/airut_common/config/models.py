@@ -302,6 +302,9 @@ class RepoConfig(StrictModel):
     agent: AgentConfig = AgentConfig()
     limits: LimitsConfig = LimitsConfig()
     image: ImageConfig = ImageConfig()
+    network_sandbox: bool = True
+    """False: the sandbox reaches every public host, whatever the repository's network allowlist says. Private networks
+    stay out of reach, credentials stay masked and go only to their own hosts, and every request is an event."""
     max_concurrent: Annotated[int, Field(ge=1)] | None = None
     """Tasks of this repository that run at the same time, on all hosts together; None: as many as hosts take."""
     max_queue: Annotated[int, Field(ge=1)] = 200

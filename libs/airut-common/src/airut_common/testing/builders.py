@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from airut_common.config.models import RepoConfig
 from airut_common.contracts.v1 import EmailEvidence, EmailRoute, Reply, TaskRequest, new_id, utc_now
 
 
@@ -47,3 +48,13 @@ def reply(**overrides: Any) -> Reply:
         "created_at": utc_now(),
     }
     return Reply(**(values | overrides))
+
+
+def repo_config(**overrides: Any) -> RepoConfig:
+    """A repository that Ada may write to."""
+    values: dict[str, Any] = {
+        "address": "demo@airut.example",
+        "senders": ("ada@lovelace.example",),
+        "git": {"url": "https://git.example/demo.git"},
+    }
+    return RepoConfig.model_validate(values | overrides)

@@ -54,9 +54,11 @@ class TaskStateChanged(Message):
     outcome: Outcome | None = None
     usage: Usage | None = None
     timings_ms: dict[str, float] = Field(default_factory=dict)
+    """Stage name to milliseconds, as far as known (`mirror`, `workspace`, ...)."""
     agent_version: str | None = None
     """Of the program that runs; a channel is told as the version that it meant."""
-    """Stage name to milliseconds, as far as known (`mirror`, `workspace`, ...)."""
+    network_sandbox: bool = True
+    """False on `running`: the repository's network sandbox is switched off."""
 
 
 class AgentOutput(Message):
