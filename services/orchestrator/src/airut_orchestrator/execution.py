@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -52,9 +53,17 @@ class Execution:
         self.transcript = Transcript(self.agent, self.events.publish, said=self._progress.take, **ids)
 
     async def run(
-        self, podman: Podman, spec: SandboxSpec, sandbox_id: str, *, session: Session, prompt: bytes
+        self,
+        podman: Podman,
+        spec: SandboxSpec,
+        sandbox_id: str,
+        *,
+        session: Session,
+        prompt: bytes,
+        confirm: Callable[[], Awaitable[None]],
     ) -> Exit:
-        """Make the sandbox, give it its network, run the agent to its end, and remove the sandbox.
+        """Make the sandbox, give it its network, run the agent to its end, and remove the sandbox. Nothing runs in it
+        before `confirm` has returned; what that raises is raised.
 
         Raises:
             SandboxError: it could not be made, attached, or run. One that cannot be removed is no error of the task.
@@ -67,6 +76,7 @@ class Execution:
                 self.watch.timings_ms["container"] = _milliseconds_since(making)
                 with self.watch.stage("attach"):
                     await session.attach(sandbox)
+                await confirm()
                 ended = await self._run(sandbox, sandbox_id, spec, prompt)
         except SandboxError as error:
             if ended is None:

@@ -89,6 +89,10 @@ class _Job:
     execution: Execution | None = None
 
 
+class BranchMoved(Exception):
+    """The remote's default branch is another one than what was prepared for."""
+
+
 @dataclass(frozen=True)
 class _Ahead:
     """What a sandbox needs whatever the default branch holds: at hand, or on its way."""
@@ -100,6 +104,16 @@ class _Ahead:
     inbox: asyncio.Task[tuple[InboxEntry, ...]]
     program: asyncio.Task[AgentProgram]
     image: Expected | None
+
+    async def confirm(self, head: Head) -> None:
+        """The remote has said the same.
+
+        Raises:
+            BranchMoved: it said something else.
+            MirrorError: it said nothing.
+        """
+        if await self.head != head:
+            raise BranchMoved
 
 
 @dataclass(frozen=True)
@@ -114,10 +128,6 @@ class _Branch:
 
 class SessionLost(Exception):
     """The agent does not know the session that it was to resume."""
-
-
-class BranchMoved(Exception):
-    """The remote's default branch is another one than what was prepared for."""
 
 
 class Runner:
@@ -258,11 +268,16 @@ class Runner:
                 network_sandbox=source.repo.network_sandbox,
             )
             before = await asyncio.to_thread(snapshot_steering, folders.workspace)
-            if await ahead.head != source.head:
-                raise BranchMoved
             job.execution = execution
             try:
-                ended = await execution.run(podman, spec, sandbox_id, session=session, prompt=prompt)
+                ended = await execution.run(
+                    podman,
+                    spec,
+                    sandbox_id,
+                    session=session,
+                    prompt=prompt,
+                    confirm=lambda: ahead.confirm(source.head),
+                )
             finally:
                 job.begun = job.begun or execution.begun
             if execution.transcript.session_lost and resume is not None:
