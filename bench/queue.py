@@ -89,7 +89,7 @@ async def _consume(bus: Bus, store: Store) -> float:
         wish=no_wish,
         disk_full=lambda: None,
         max_queue=lambda: {"demo": 2 * REQUESTS},
-        turn_away=no_wish,
+        replied=lambda: None,
     )
     began = time.monotonic()
     consuming = asyncio.create_task(

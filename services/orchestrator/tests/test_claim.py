@@ -8,7 +8,7 @@ import airut_orchestrator.claim as claim_module
 from airut_common.bus import Bus, Retry
 from airut_common.bus.topology import ORCHESTRATOR_TASKS, TASKS
 from airut_common.contracts.v1 import TaskRequest, subjects
-from airut_common.testing.builders import task_request
+from airut_common.testing.builders import reply, task_request
 from airut_orchestrator.claim import Claim
 from airut_orchestrator.database.store import QueuedTask, Store
 from airut_orchestrator.events import TaskEvents
@@ -27,7 +27,7 @@ def never() -> None:
 def make(bus: Bus, store: object, **more) -> Claim:
     values = {
         "claimed": lambda: None, "has_room": lambda: True, "wish": no_wish, "disk_full": never,
-        "max_queue": dict, "turn_away": no_wish,
+        "max_queue": dict, "replied": never,
     }  # fmt: skip
     return Claim(store, TaskEvents(bus), **(values | more))
 
@@ -66,7 +66,7 @@ async def test_nothing_is_acknowledged_while_the_database_fails_and_what_came_fi
     class SometimesFull:
         tries = 0
 
-        async def add(self, *requests: TaskRequest, max_queue: object) -> list[QueuedTask | None]:
+        async def add(self, *requests: TaskRequest, **_limits: object) -> list[QueuedTask | None]:
             self.tries += 1
             if self.tries <= 3:
                 raise OperationalError("INSERT", {}, Exception("database or disk is full"))
@@ -88,7 +88,7 @@ async def test_nothing_is_acknowledged_while_the_database_fails_and_what_came_fi
 
 async def test_a_request_that_cannot_be_written_stands_in_nobodys_way(bus: Bus, store: Store) -> None:
     class Picky:
-        async def add(self, *requests: TaskRequest, max_queue: object) -> list[QueuedTask | None]:
+        async def add(self, *requests: TaskRequest, **_limits: object) -> list[QueuedTask | None]:
             if any(request.id == "bad" for request in requests):
                 raise DataError("INSERT", {}, Exception("no such character"))
             return await store.add(*requests)
@@ -105,7 +105,7 @@ async def test_one_that_is_cancelled_while_it_waits_takes_nobody_along(bus: Bus,
     go = asyncio.Event()
 
     class Slow:
-        async def add(self, *requests: TaskRequest, max_queue: object) -> list[QueuedTask | None]:
+        async def add(self, *requests: TaskRequest, **_limits: object) -> list[QueuedTask | None]:
             await go.wait()
             return await store.add(*requests)
 
@@ -121,22 +121,41 @@ async def test_one_that_is_cancelled_while_it_waits_takes_nobody_along(bus: Bus,
     assert (await store.begin_next()).id == "c"
 
 
-async def test_a_message_too_many_is_turned_away_and_a_wish_to_stop_never_is(bus: Bus, store: Store) -> None:
-    away: list[str] = []
+async def test_a_message_too_many_is_answered_at_once_and_a_wish_to_stop_is_always_heard(
+    bus: Bus, store: Store
+) -> None:
     wishes: list[str] = []
-
-    async def turn_away(task: QueuedTask) -> None:
-        away.append(task.id)
+    replied: list[bool] = []
 
     async def wish(task: QueuedTask) -> None:
         wishes.append(task.id)
 
-    claim = make(bus, store, max_queue=lambda: {"demo": 2}, turn_away=turn_away, wish=wish)
+    claim = make(bus, store, max_queue=lambda: {"demo": 2}, replied=lambda: replied.append(True), wish=wish)
     for number in range(4):
         await claim(task_request(id=f"t{number}"))
     await claim(task_request(id="other", repo="elsewhere"))
     (first,) = await store.waiting(task="t0")
     await claim(task_request(id="stop", conversation=first.conversation, text="Stop."))
-    assert (away, wishes) == (["t2", "t3"], ["stop"])
-    await claim(task_request(id="t3"))
-    assert away == ["t2", "t3", "t3"], "the process may have died before anybody was answered"
+    assert wishes == ["stop"]
+    outgoing = await store.unpublished()
+    assert [(each.reply.id, each.reply.outcome) for each in outgoing] == [
+        ("t2", "refused"),
+        ("t3", "refused"),
+    ]
+    assert "was not taken" in outgoing[0].reply.text
+    assert replied == [True, True]
+    await claim(task_request(id="t2"))
+    assert len(await store.unpublished()) == 2, "a second delivery is answered no second time"
+    begun = [task.id for _ in range(5) if (task := await store.begin_next()) is not None]
+    assert begun == ["t0", "t1", "other"]
+
+
+async def test_what_comes_together_counts_together(store: Store) -> None:
+    """There is no moment in which one too many waits: who dies right after the commit has answered it."""
+    found = await store.add(
+        *(task_request(id=f"t{number}") for number in range(4)),
+        max_queue={"demo": 2},
+        too_many=lambda task: reply(id=task.id),
+    )
+    assert [task.turned_away for task in found if task is not None] == [False, False, True, True]
+    assert [await store.state(f"t{number}") for number in range(4)] == ["queued"] * 2 + ["replying"] * 2

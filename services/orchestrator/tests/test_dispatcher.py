@@ -477,21 +477,3 @@ async def test_a_repository_runs_no_more_than_it_may_and_others_go_on(bench: Ben
         bench.most_of.clear()
         for name in ("b", "c"):
             bench.runner.gate(name).set()
-
-
-async def test_who_is_turned_away_is_answered_once_and_never_run(bench: Bench) -> None:
-    await bench.store.add(task_request(id="a"))
-    (late,) = await bench.store.add(task_request(id="b"), max_queue={"demo": 1})
-    assert late.queue_full
-    for _ in range(2):
-        await bench.dispatcher.turn_away(late)
-    bench.runner.gate("a").set()
-    async with bench.running():
-        await bench.until_state("a", "replying")
-    assert {name: outcome for name, (outcome, _) in (await answers(bench)).items()} == {
-        "a": "done",
-        "b": "refused",
-    }
-    assert "was not taken" in (await answers(bench))["b"][1]
-    assert bench.runner.begun == ["a"]
-    assert bench.replied == [True, True]

@@ -148,7 +148,7 @@ async def run(service: Service) -> None:
         wish=dispatcher.take_wish,
         disk_full=reserve.give_up,
         max_queue=lambda: {name: repo.max_queue for name, repo in config.repos.items()},
-        turn_away=dispatcher.turn_away,
+        replied=relay.wake,
     )
     claiming = service.spawn(
         "claim",

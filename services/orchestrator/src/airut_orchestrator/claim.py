@@ -10,10 +10,11 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from airut_common.bus import Retry
-from airut_common.contracts.v1 import TaskRequest
+from airut_common.contracts.v1 import Reply, TaskRequest
 from airut_orchestrator.database.store import QueuedTask, Store
 from airut_orchestrator.events import TaskEvents
 from airut_orchestrator.reserve import is_disk_full
+from airut_orchestrator.stopping import queue_full
 from airut_orchestrator.wishes import asks_to_stop
 
 TOGETHER: Final = 64
@@ -23,6 +24,11 @@ _AWAY: Final = (OperationalError, InterfaceError, NoConnectionFree)
 """Locked, full or gone: nothing is wrong with what was to be written."""
 
 log = structlog.get_logger()
+
+
+def _too_many(task: QueuedTask) -> Reply | None:
+    """The answer to a message that found the queue full; one that asks to stop something is always heard."""
+    return None if asks_to_stop(task.request) else queue_full(task)
 
 
 type _Waiting = tuple[TaskRequest, asyncio.Future[QueuedTask | None]]
@@ -41,12 +47,12 @@ class Claim:
         wish: Callable[[QueuedTask], Awaitable[None]],
         disk_full: Callable[[], None],
         max_queue: Callable[[], Mapping[str, int]],
-        turn_away: Callable[[QueuedTask], Awaitable[None]],
+        replied: Callable[[], None],
     ) -> None:
         """`claimed` is told that there may be something to start; `has_room` says whether it could begin now; `wish`
         gets a message that asks to stop its conversation; `disk_full` makes some room, so that the task can be taken
-        in and refused with a reply; `max_queue` says how many messages of a repository may wait, and `turn_away` gets
-        one too many."""
+        in and refused with a reply; `max_queue` says how many messages of a repository may wait, and `replied`
+        is told that the answer to one too many waits to be published."""
         self._store = store
         self._events = events
         self._claimed = claimed
@@ -54,7 +60,7 @@ class Claim:
         self._wish = wish
         self._disk_full = disk_full
         self._max_queue = max_queue
-        self._turn_away = turn_away
+        self._replied = replied
         self._waiting: list[_Waiting] = []
         self._together = TOGETHER
         self._committing = asyncio.Lock()
@@ -67,20 +73,20 @@ class Claim:
             log.info("task_known", task=request.id)
             return
         if asks_to_stop(request):
-            await self._later(self._wish(task))
-        elif task.queue_full:
-            # A crash before this is another delivery, which finds the task waiting still.
-            await self._later(self._turn_away(task))
+            await self._fulfil(task)
         log.info("task_claimed", task=task.id, repo=request.repo, conversation=task.conversation)
         # Told before the dispatcher can say anything of it. A second delivery tells it again: the first process
         # may have died before anybody heard of the task.
         self._events.claimed(task, has_room=self._has_room())
         self._claimed()
+        if task.turned_away:
+            log.warning("queue_full", repo=request.repo, task=task.id)
+            self._replied()
         await self._events.flush()
 
-    async def _later(self, work: Awaitable[None]) -> None:
+    async def _fulfil(self, task: QueuedTask) -> None:
         try:
-            await work
+            await self._wish(task)
         except SQLAlchemyError as error:
             raise Retry(f"database: {type(error).__name__}", timedelta(seconds=RETRY_SECONDS)) from error
 
@@ -101,7 +107,8 @@ class Claim:
     async def _commit_some(self) -> None:
         some = self._waiting[: self._together]
         try:
-            tasks = await self._store.add(*(request for request, _ in some), max_queue=self._max_queue())
+            requests = [request for request, _ in some]
+            tasks = await self._store.add(*requests, max_queue=self._max_queue(), too_many=_too_many)
         except _AWAY as error:
             log.warning("not_claimed", tasks=len(some), reason=str(error.__cause__ or error))
             if is_disk_full(error):

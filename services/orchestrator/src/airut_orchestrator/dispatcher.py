@@ -16,7 +16,7 @@ from airut_orchestrator.events import TaskEvents
 from airut_orchestrator.replies import build_reply
 from airut_orchestrator.reserve import is_disk_full
 from airut_orchestrator.runner import Finished, Settings
-from airut_orchestrator.stopping import answer_to_wish, never_begun, queue_full
+from airut_orchestrator.stopping import answer_to_wish, never_begun
 from airut_orchestrator.verdict import Result
 from airut_orchestrator.wishes import asks_to_stop
 from airut_orchestrator.work import Work
@@ -225,16 +225,6 @@ class Dispatcher:
         await self._store.note_stopped(wish.id, stopped + len(running))
         for work in running:
             work.stop(by)
-
-    async def turn_away(self, task: QueuedTask) -> None:
-        """Answer a message that found the queue full.
-
-        Raises:
-            SQLAlchemyError: the database did not answer.
-        """
-        if await self._store.finish_waiting(queue_full(task), "the queue is full"):
-            log.warning("queue_full", repo=task.request.repo, task=task.id)
-            self._replied()
 
     async def _stop_elsewhere(self, found: Sequence[tuple[str, str]], by: str) -> int:
         return sum([await self._ask_host(host, task, by) for task, host in found])

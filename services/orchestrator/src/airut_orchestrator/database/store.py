@@ -43,8 +43,8 @@ class QueuedTask:
     """When it has just come: 1 is next among those of its conversation that wait."""
     waits_for_turn: bool = False
     """When it has just come: its conversation is at work."""
-    queue_full: bool = False
-    """When it has just come: as many messages of its repository wait already as may."""
+    turned_away: bool = False
+    """When it has just come: as many messages of its repository waited as may, and it has its answer."""
     stopped: int = 0
     """When it asked to stop its conversation: how many tasks were."""
     lost_with: str | None = None
@@ -100,23 +100,33 @@ class Store:
 
     @transaction
     def add(
-        self, session: Session, *requests: TaskRequest, max_queue: Mapping[str, int] = NO_LIMITS
+        self,
+        session: Session,
+        *requests: TaskRequest,
+        max_queue: Mapping[str, int] = NO_LIMITS,
+        too_many: Callable[[QueuedTask], Reply | None] = lambda _: None,
     ) -> list[QueuedTask | None]:
         """Commit requests as queued tasks, in this order. A known id changes nothing; a conversation that is unknown,
         or of another repository, is not joined: a new one begins. `max_queue` says of repositories how many messages
-        may wait.
+        may wait; one more is answered at once with what `too_many` makes of it, or waits all the same with None.
 
-        Answers for each the task while it waits in the queue, None when it has left it already.
+        Answers for each the task if it is new or still waits, None when it has left the queue already.
         """
         for conversation in sorted({request.conversation for request in requests if request.conversation}):
             _find(session, conversation)  # in one order everywhere, so that no two wait for each other
         known = set(session.scalars(select(Task.id).where(Task.id.in_([request.id for request in requests]))))
-        added = []
+        added: list[QueuedTask | None] = []
         for request in requests:
-            most = max_queue.get(request.repo)
-            add = _add_again if request.id in known else _add
-            added.append(add(session, request, most))
+            if request.id in known:
+                added.append(_add_again(session, request))
+                continue
             known.add(request.id)
+            row, task = _add(session, request)
+            most = max_queue.get(request.repo)
+            if most is not None and _are_before(session, row, most) and (reply := too_many(task)):
+                _answer_waiting(session, row, reply, "the queue is full")
+                task = replace(task, turned_away=True)
+            added.append(task)
         return added
 
     @transaction
@@ -289,8 +299,7 @@ class Store:
         task = _held(session, reply.id)
         if task is None or task.state != "queued":
             return False
-        task.state, task.reason = "replying", _storable(reason)
-        answer(session, task, reply)
+        _answer_waiting(session, task, reply, reason)
         return True
 
     @transaction
@@ -373,7 +382,7 @@ class Store:
         )
 
 
-def _add(session: Session, request: TaskRequest, max_queue: int | None) -> QueuedTask | None:
+def _add(session: Session, request: TaskRequest) -> tuple[Task, QueuedTask]:
     conversation, is_new = _conversation(session, request)
     task = Task(
         id=request.id,
@@ -387,32 +396,28 @@ def _add(session: Session, request: TaskRequest, max_queue: int | None) -> Queue
     session.add(task)
     session.flush()
     if is_new:  # nothing can stand before it, and most are: so nothing is asked
-        placed = replace(_queued(task, conversation), place=1)
-        return replace(placed, queue_full=_is_behind(session, task, max_queue))
-    return _placed(session, task, conversation, max_queue)
+        return task, replace(_queued(task, conversation), place=1)
+    return task, _placed(session, task, conversation)
 
 
-def _add_again(session: Session, request: TaskRequest, max_queue: int | None) -> QueuedTask | None:
+def _add_again(session: Session, request: TaskRequest) -> QueuedTask | None:
     task = _held(session, request.id)
     if task is None or task.state != "queued":
         return None  # under way, done, or so long ago that it is forgotten by now
-    return _placed(session, task, session.get_one(Conversation, task.conversation), max_queue)
+    return _placed(session, task, session.get_one(Conversation, task.conversation))
 
 
-def _placed(session: Session, task: Task, conversation: Conversation, max_queue: int | None) -> QueuedTask:
+def _placed(session: Session, task: Task, conversation: Conversation) -> QueuedTask:
     waiting = select(func.count()).where(
         Task.conversation == conversation.id, Task.state == "queued", Task.position <= task.position
     )
     place = session.scalar(waiting)
     turn = bool(session.scalar(select(_is_at_work(conversation)))) or (place or 1) > 1
-    full = _is_behind(session, task, max_queue)
-    return replace(_queued(task, conversation), place=place, waits_for_turn=turn, queue_full=full)
+    return replace(_queued(task, conversation), place=place, waits_for_turn=turn)
 
 
-def _is_behind(session: Session, task: Task, count: int | None) -> bool:
-    """Whether so many tasks of its repository wait before it; None is no limit."""
-    if count is None:
-        return False
+def _are_before(session: Session, task: Task, count: int) -> bool:
+    """Whether so many tasks of its repository wait before it."""
     before = (
         select(Task.position)
         .where(Task.state == "queued", Task.repo == task.repo, Task.position < task.position)
@@ -421,6 +426,11 @@ def _is_behind(session: Session, task: Task, count: int | None) -> bool:
         .limit(1)
     )
     return session.scalar(before) is not None
+
+
+def _answer_waiting(session: Session, task: Task, reply: Reply, reason: str) -> None:
+    task.state, task.reason = "replying", _storable(reason)
+    answer(session, task, reply)
 
 
 def _at_their_limit(session: Session, max_concurrent: Mapping[str, int]) -> list[str]:
