@@ -78,7 +78,10 @@ async def test_the_networks_of_sandboxes_are_listed(site: Site) -> None:
 
 async def test_gc_removes_nothing_that_is_used(site: Site) -> None:
     await site.ask(bash("true"), ALL, subject="Still used")
-    assert await _airut(site, "gc", "--dry-run") == (0, "0 conversations and 0 images would be removed\n")
+    assert await _airut(site, "gc", "--dry-run") == (
+        0,
+        "0 conversations, 0 images and 0 versions of the agent would be removed\n",
+    )
 
 
 async def _airut(site: Site, *command: str) -> tuple[int, str]:

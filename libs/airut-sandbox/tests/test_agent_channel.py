@@ -1,6 +1,8 @@
 """Channels of the agent: a real registry over HTTPS that changes its mind, answers nonsense, or is away."""
 
+import os
 import platform
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -112,3 +114,18 @@ async def test_a_registry_that_hangs_holds_nobody_up_for_long(bench: Bench, monk
     bench.forget()
     found = await bench.agents.ensure("latest")
     assert "did not answer within" in (found.note or "")
+
+
+async def test_what_was_asked_for_counts_as_used(bench: Bench) -> None:
+    bench.publish("1.0.0", "latest")
+    long_ago, soon = datetime.now(UTC) - timedelta(days=9), datetime.now(UTC) + timedelta(seconds=9)
+    program = (await bench.agents.ensure("1.0.0")).path
+    for path in (program, program.with_name("used")):
+        os.utime(path, (long_ago.timestamp(), long_ago.timestamp()))
+    assert bench.agents.old(before=datetime.now(UTC) - timedelta(days=1), wanted=()) == ["1.0.0"]
+    await bench.agents.ensure("1.0.0")
+    assert bench.agents.old(before=datetime.now(UTC) - timedelta(days=1), wanted=()) == []
+    assert bench.agents.old(before=soon, wanted=()) == ["1.0.0"]
+    assert bench.agents.old(before=soon, wanted={"1.0.0"}) == []
+    bench.agents.remove("1.0.0")
+    assert (await bench.agents.ensure("1.0.0")).path.is_file(), "it is fetched again"

@@ -1,6 +1,8 @@
 """What nobody uses any more goes, and nothing else."""
 
 import json
+import os
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from airut_orchestrator.database.schema import Conversation
 from airut_orchestrator.database.store import Store
 from airut_orchestrator.retention import Retention
 from airut_orchestrator.task_log import TaskLogs
+from airut_sandbox.agent_channel import Agents
+from airut_sandbox.old_agents import note_use
 from airut_sandbox.old_images import KEPT
 
 
@@ -51,10 +55,23 @@ class Bench:
             installation="here",
             folder=folder / "conversations",
             logs=TaskLogs(folder / "logs"),
+            agents=Agents(folder / "agents"),
+            wanted_agents=lambda: {"1.0.1", "latest"},
             settings=RetentionConfig,
         )
         self.folder = folder / "conversations"
         self.logs = folder / "logs"
+        self.agents = folder / "agents"
+
+    def agent(self, version: str, *, days: float) -> None:
+        """A version that was last used so many days ago."""
+        program = self.agents / version / "linux-x64" / "claude"
+        program.parent.mkdir(parents=True)
+        program.touch()
+        note_use(program)
+        used = time.time() - days * 86400
+        os.utime(program, (0, 0))
+        os.utime(program.with_name("used"), (used, used))
 
     async def conversation(self, task: str, *, days: float, over: bool = True) -> str:
         """A conversation with one task, last used so many days ago, and its folder."""
@@ -175,3 +192,19 @@ async def test_a_conversation_of_another_host_stays(store: Store, bench: Bench) 
     elsewhere = store_module.Store(store.database, "elsewhere")
     assert await elsewhere.unused_since(utc_now()) == []
     assert await store.unused_since(utc_now()) == [old]
+
+
+async def test_versions_of_the_agent_go_that_nobody_runs_and_nobody_wants(bench: Bench) -> None:
+    for number in range(4):
+        bench.agent(f"1.0.{number}", days=8)
+    bench.agent("1.1.0", days=6)
+    channel = bench.agents / "channels" / "stable"
+    channel.parent.mkdir()
+    channel.write_text("1.0.2\n")
+    would = await bench.retention.collect(dry_run=True)
+    assert would.agents == ("1.0.0", "1.0.3"), (
+        "one is configured, one is what a channel named last, one was used"
+    )
+    assert len(list(bench.agents.glob("1.*"))) == 5
+    assert await bench.retention.collect(dry_run=False) == would
+    assert {folder.name for folder in bench.agents.glob("1.*")} == {"1.0.1", "1.0.2", "1.1.0"}

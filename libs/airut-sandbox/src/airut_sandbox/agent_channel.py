@@ -7,7 +7,9 @@ is told.
 import asyncio
 import re
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +22,7 @@ from airut_sandbox.agent_binary import (
     is_version,
     published_version,
 )
+from airut_sandbox.old_agents import note_use, old_agents, remove_agent
 
 ASK_AGAIN_SECONDS: Final = 600.0
 """A channel is asked for so seldom: its answer changes a few times a week."""
@@ -107,7 +110,30 @@ class Agents:
         return _Known(version, time.monotonic() + _AFTER_A_FAILURE_SECONDS, reason)
 
     async def _fetch(self, version: str) -> Path:
-        return await ensure_agent(self._cache_dir, version, registry=self._registry, ca_file=self._ca_file)
+        program = await ensure_agent(self._cache_dir, version, registry=self._registry, ca_file=self._ca_file)
+        note_use(program)
+        return program
+
+    def old(self, *, before: datetime, wanted: Collection[str]) -> list[str]:
+        """Versions that nobody has used since a moment, but for those that are `wanted` and what channels named last.
+
+        Raises:
+            OSError: the cache cannot be read.
+        """
+        return old_agents(
+            self._cache_dir, before=before, wanted={*wanted, *map(self._remembered, self._channels())}
+        )
+
+    def remove(self, version: str) -> None:
+        """Remove a version.
+
+        Raises:
+            OSError: it is not gone.
+        """
+        remove_agent(self._cache_dir, version)
+
+    def _channels(self) -> list[str]:
+        return [file.name for file in (self._cache_dir / _CHANNELS).glob("[a-z]*")]
 
     def _remember(self, channel: str, version: str) -> None:
         file = self._cache_dir / _CHANNELS / channel

@@ -140,7 +140,7 @@ def gc(
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be removed.")] = False,
 ) -> None:
-    """Remove conversations and images that nobody uses any more, as the schedule does every hour."""
+    """Remove conversations, images and agents that nobody uses any more, as the schedule does every hour."""
 
     async def run() -> GarbageCollected:
         installation = open_installation(config)
@@ -148,13 +148,21 @@ def gc(
             return await collect_garbage(bus, dry_run=dry_run)
 
     found = asyncio.run(run())
-    for kind, names in (("conversation", found.conversations), ("image", found.images)):
+    for kind, names in (
+        ("conversation", found.conversations),
+        ("image", found.images),
+        ("agent", found.agents),
+    ):
         for name in names:
             out.print(f"{kind} {name}", markup=False)
     for problem in found.problems:
         out.print(f"not removed: {problem}", markup=False)
     verb = "would be removed" if dry_run else "removed"
-    out.print(f"{found.conversation_count} conversations and {found.image_count} images {verb}", markup=False)
+    out.print(
+        f"{found.conversation_count} conversations, {found.image_count} images and {len(found.agents)} versions of the "
+        f"agent {verb}",
+        markup=False,
+    )
     if found.problems:
         raise typer.Exit(1)
 

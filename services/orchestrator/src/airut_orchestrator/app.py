@@ -131,6 +131,8 @@ async def run(service: Service) -> None:
         installation=settings.installation,
         folder=preparer.conversations,
         logs=logs,
+        agents=preparer.agents,
+        wanted_agents=lambda: {repo.agent.version for repo in config.repos.values()},
         settings=lambda: config.server.retention,
     )
     service.spawn("retention", retention.keep_tidy())

@@ -95,7 +95,7 @@ class Preparer:
         self.bus = bus
         self.installation = installation
         self._state = state
-        self._agents = Agents(cache / "agents")
+        self.agents = Agents(cache / "agents")
         self._reserve = reserve
         self._scratch = state / "scratch"
         self.images = Images(podman, self._scratch, installation, sessions)
@@ -222,7 +222,7 @@ class Preparer:
             AgentUnavailable: it cannot be had.
         """
         with watch.stage("agent"):
-            return await self._agents.ensure(wanted)
+            return await self.agents.ensure(wanted)
 
     async def inbox(
         self, folders: ConversationFolders, requests: Sequence[TaskRequest], watch: Stopwatch

@@ -1,8 +1,8 @@
-"""What nobody uses any more goes: conversations with all that is theirs, and images."""
+"""What nobody uses any more goes: conversations with all that is theirs, images, versions of the agent."""
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ from airut_common.contracts.v1 import GarbageCollected, utc_now
 from airut_common.processes import ProcessError
 from airut_orchestrator.database.store import Store
 from airut_orchestrator.task_log import TaskLogs
+from airut_sandbox.agent_channel import Agents
 from airut_sandbox.beneath import TreeNotRemoved, discard_tree
 from airut_sandbox.errors import SandboxError
 from airut_sandbox.old_images import old_images, remove_image
@@ -38,14 +39,18 @@ class Retention:
         installation: str,
         folder: Path,
         logs: TaskLogs,
+        agents: Agents,
+        wanted_agents: Callable[[], Collection[str]],
         settings: Callable[[], RetentionConfig],
     ) -> None:
-        """`folder` holds one folder for each conversation."""
+        """`folder` holds one folder for each conversation; `wanted_agents` says which versions are configured."""
         self._store = store
         self._podman = podman
         self._installation = installation
         self._folder = folder
         self._logs = logs
+        self._agents = agents
+        self._wanted_agents = wanted_agents
         self._settings = settings
         self._one_at_a_time = asyncio.Lock()
 
@@ -71,13 +76,15 @@ class Retention:
             problems: list[str] = []
             conversations = await self._conversations(moment, problems, dry_run=dry_run)
             images = await self._images(moment, problems, dry_run=dry_run)
-        if (conversations or images) and not dry_run:
-            log.info("removed", conversations=len(conversations), images=len(images))
+            agents = await asyncio.to_thread(self._old_agents, moment, problems, dry_run=dry_run)
+        if (conversations or images or agents) and not dry_run:
+            log.info("removed", conversations=len(conversations), images=len(images), agents=agents)
         return GarbageCollected(
             conversations=tuple(conversations[:_LISTED]),
             conversation_count=len(conversations),
             images=tuple(images[:_LISTED]),
             image_count=len(images),
+            agents=tuple(agents),
             problems=tuple(problems[:_PROBLEMS_LISTED]),
         )
 
@@ -116,6 +123,17 @@ class Retention:
                 removed.append(image.name)
             except SandboxError as error:
                 problems.append(str(error))
+        return removed
+
+    def _old_agents(self, moment: datetime, problems: list[str], *, dry_run: bool) -> list[str]:
+        removed: list[str] = []
+        try:
+            for version in self._agents.old(before=moment, wanted=self._wanted_agents()):
+                if not dry_run:
+                    self._agents.remove(version)
+                removed.append(version)
+        except OSError as error:
+            problems.append(f"versions of the agent: {error}")
         return removed
 
     def _folders(self) -> set[str]:

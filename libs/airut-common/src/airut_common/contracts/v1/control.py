@@ -133,6 +133,8 @@ class GarbageCollected(Message):
     images: tuple[str, ...] = ()
     """Names, or ids of images without one."""
     image_count: int = 0
+    agents: tuple[str, ...] = ()
+    """Versions of the agent."""
     problems: tuple[str, ...] = ()
     """What could not be removed, and why; it is tried again."""
 
