@@ -99,3 +99,16 @@ async def test_a_signal_is_an_exit_code() -> None:
         [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], timeout_seconds=LIMIT, check=False
     )
     assert done.returncode == -signal.SIGKILL
+
+
+async def test_standard_error_is_told_as_it_comes_and_its_end_is_kept() -> None:
+    script = "import sys; [sys.stderr.write('x' * 100_000) for _ in range(10)]; sys.stderr.write('end'); print('out')"
+    told = 0
+
+    def count(chunk: bytes) -> None:
+        nonlocal told
+        told += len(chunk)
+
+    done = await run([sys.executable, "-c", script], timeout_seconds=30, on_stderr=count)
+    assert told == 1_000_003
+    assert (done.stdout, len(done.stderr), done.stderr[-4:]) == (b"out\n", 64 * 1024, b"xend")

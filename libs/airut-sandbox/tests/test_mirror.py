@@ -355,3 +355,13 @@ async def test_tidying_keeps_everything(mirror: Mirror, upstream: Upstream) -> N
         head = await mirror.fetch("x-access-token", None)
     await mirror.tidy()
     assert await mirror.read_file(head.commit, "a") == b"2"
+
+
+async def test_how_far_a_fetch_is_is_told(mirror: Mirror, upstream: Upstream) -> None:
+    upstream.commit({f"file-{number}": os.urandom(20_000).hex() for number in range(50)})
+    told: list[str] = []
+    await mirror.fetch("x-access-token", None, on_progress=told.append)
+    assert any(line.startswith("receiving objects: 100 %") for line in told), told
+    told.clear()
+    await mirror.fetch("x-access-token", None, on_progress=told.append)
+    assert told == []

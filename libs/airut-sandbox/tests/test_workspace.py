@@ -1,12 +1,15 @@
 """Field-notes row 40 and architecture §5: a workspace of its own, made once by the host."""
 
 import asyncio
+import os
+import re
 import stat
 import subprocess
 from pathlib import Path
 
 import pytest
 
+import airut_sandbox.workspace as workspace_module
 from airut_sandbox.mirror import Head, Mirror, MirrorError
 from airut_sandbox.testing.git_server import Upstream, run_git
 from airut_sandbox.testing.https_server import Authority
@@ -184,3 +187,15 @@ async def test_large_files_stay_pointers_and_no_filter_of_the_host_runs(
     await create_workspace(mirror, await mirror.fetch("x-access-token", None), tmp_path / "workspace", REMOTE)
     assert not ran.exists()
     assert (tmp_path / "workspace" / "large.bin").read_text() == pointer
+
+
+async def test_how_far_the_copy_of_a_large_repository_is_is_told(
+    mirror: Mirror, upstream: Upstream, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(workspace_module, "_TELL_SECONDS", 0.001)
+    upstream.commit({"large": os.urandom(30_000_000)})
+    head = await mirror.fetch("x-access-token", None)
+    told: list[str] = []
+    await create_workspace(mirror, head, tmp_path / "workspace", REMOTE, on_progress=told.append)
+    assert told
+    assert all(re.fullmatch(r"copying objects: \d+ % \(29 MiB\)", line) for line in told), told

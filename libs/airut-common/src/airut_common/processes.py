@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+_KEPT_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,10 @@ async def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     check: bool = True,
+    on_stderr: Callable[[bytes], None] | None = None,
 ) -> Completed:
-    """Run a program to its end and return what it wrote.
+    """Run a program to its end and return what it wrote; `on_stderr` gets its standard error as it comes, of
+    which then only the end is returned; there is no `stdin` then.
 
     Raises:
         ProcessTimedOut: the deadline passed; the whole process group has been killed.
@@ -68,7 +72,7 @@ async def run(
         raise ProcessError(f"{argv[0]} could not be started: {error.strerror}") from None
     try:
         async with asyncio.timeout(timeout_seconds):
-            stdout, stderr = await process.communicate(stdin)
+            stdout, stderr = await _communicate(process, stdin, on_stderr)
     except TimeoutError:
         raise ProcessTimedOut(argv[0], timeout_seconds) from None
     finally:
@@ -81,3 +85,23 @@ async def run(
     if check and completed.returncode != 0:
         raise ProcessFailed(argv[0], completed)
     return completed
+
+
+async def _communicate(
+    process: asyncio.subprocess.Process, stdin: bytes | None, on_stderr: Callable[[bytes], None] | None
+) -> tuple[bytes, bytes]:
+    if on_stderr is None:
+        return await process.communicate(stdin)
+    assert process.stdout is not None and process.stderr is not None  # noqa: S101, PT018 - both are pipes
+    stdout, stderr = await asyncio.gather(process.stdout.read(), _tell(process.stderr, on_stderr))
+    await process.wait()
+    return stdout, stderr
+
+
+async def _tell(stream: asyncio.StreamReader, on_chunk: Callable[[bytes], None]) -> bytes:
+    """The end of what comes; each piece of it is told."""
+    kept = b""
+    while chunk := await stream.read(_KEPT_BYTES):
+        on_chunk(chunk)
+        kept = (kept + chunk)[-_KEPT_BYTES:]
+    return kept

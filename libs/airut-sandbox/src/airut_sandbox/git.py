@@ -11,6 +11,7 @@ from pathlib import Path
 
 from airut_common.processes import ProcessError, ProcessTimedOut, run
 from airut_common.secrets import Secret
+from airut_sandbox.git_progress import OnProgress, ProgressReader
 
 _ERROR_BYTES = 64 * 1024
 
@@ -81,6 +82,8 @@ class Git:
     config: tuple[tuple[str, str], ...] = ()
     hidden: tuple[str, ...] = ()
     """Texts that are cut from error messages."""
+    on_progress: OnProgress | None = None
+    """Is told what `--progress` says. Such a git takes no standard input."""
 
     async def run(
         self, *args: str, timeout_seconds: float, cwd: Path | None = None, stdin: bytes | None = None
@@ -99,6 +102,7 @@ class Git:
                 env=self.environment(os.environ),
                 cwd=cwd,
                 check=False,
+                on_stderr=None if self.on_progress is None else ProgressReader(self.on_progress).feed,
             )
         except ProcessTimedOut as error:
             raise GitTimedOut(f"git {args[0]} took longer than {timeout_seconds:.0f} seconds") from error

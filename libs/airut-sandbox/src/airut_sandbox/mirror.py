@@ -14,6 +14,7 @@ import structlog
 from airut_common.secrets import Secret
 from airut_sandbox.connect_to import open_tunnel
 from airut_sandbox.git import Git, GitFailed, GitTimedOut, basic_authorization
+from airut_sandbox.git_progress import OnProgress
 from airut_sandbox.locks import file_lock
 from airut_sandbox.mirror_errors import MirrorError, MirrorProblem, explain
 from airut_sandbox.remote import Clock, Remote, parse_ls_remote
@@ -68,8 +69,16 @@ class Mirror:
         self._protocols = tuple(sorted(allowed_protocols))
         self._authority, self._address = _dial(parts, connect_to or {})
 
-    async def fetch(self, username: str, token: Secret | None, *, timeout_seconds: float = 300) -> Head:
+    async def fetch(
+        self,
+        username: str,
+        token: Secret | None,
+        *,
+        timeout_seconds: float = 300,
+        on_progress: OnProgress | None = None,
+    ) -> Head:
         """Bring the mirror up to date; the remote's HEAD is read anew each time. One fetch runs at a time.
+        `on_progress` is told how far a long one is.
 
         Raises:
             MirrorError: the reason names the host, never the URL or the token.
@@ -78,7 +87,7 @@ class Mirror:
         try:
             async with (
                 file_lock(self._lock("fetch"), timeout_seconds=timeout_seconds),
-                self._remote_git(username, token) as git,
+                self._remote_git(username, token, on_progress) as git,
             ):
                 return await self._update(git, clock)
         except GitFailed as error:
@@ -159,7 +168,7 @@ class Mirror:
     async def _fetch_objects(self, git: Git, path: Path, clock: Clock) -> None:
         arguments = (
             "fetch",
-            "--quiet",
+            "--quiet" if git.on_progress is None else "--progress",
             "--prune",
             "--no-auto-maintenance",
             "--no-write-fetch-head",
@@ -276,7 +285,9 @@ class Mirror:
         )
 
     @asynccontextmanager
-    async def _remote_git(self, username: str, token: Secret | None) -> AsyncIterator[Git]:
+    async def _remote_git(
+        self, username: str, token: Secret | None, on_progress: OnProgress | None
+    ) -> AsyncIterator[Git]:
         try:
             bundle = self.path.with_name(f"{self.path.name}.ca.pem")
             config = list(await asyncio.to_thread(trust_config, self._ca_file, bundle))
@@ -289,10 +300,10 @@ class Mirror:
             hidden = (token.reveal(), header)
             config.append((f"http.{self._url}.extraHeader", f"Authorization: {header}"))
         if self._address is None:
-            yield Git(self._protocols, tuple(config), hidden)
+            yield Git(self._protocols, tuple(config), hidden, on_progress)
             return
         async with open_tunnel(self._authority, self._address) as proxy:
-            yield Git(self._protocols, (*config, ("http.proxy", proxy)), hidden)
+            yield Git(self._protocols, (*config, ("http.proxy", proxy)), hidden, on_progress)
 
 
 def _dial(parts: SplitResult, connect_to: Mapping[str, str]) -> tuple[str, str | None]:

@@ -5,14 +5,18 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from airut_common.processes import ProcessError, ProcessTimedOut, run
 from airut_sandbox.errors import SandboxError
 from airut_sandbox.git import Git, GitFailed, GitTimedOut
+from airut_sandbox.git_progress import OnProgress
 from airut_sandbox.mirror import Head, Mirror, MirrorError
+
+_TELL_SECONDS = 1.0
 
 
 class WorkspaceExists(SandboxError):
@@ -20,7 +24,13 @@ class WorkspaceExists(SandboxError):
 
 
 async def create_workspace(
-    mirror: Mirror, head: Head, target: Path, remote_url: str, *, timeout_seconds: float = 300
+    mirror: Mirror,
+    head: Head,
+    target: Path,
+    remote_url: str,
+    *,
+    timeout_seconds: float = 300,
+    on_progress: OnProgress | None = None,
 ) -> None:
     """Make `target` a complete clone: no inode shared with the mirror, no alternates, no hooks, `origin` is
     `remote_url`, the default branch checked out at `head`. It appears all at once or not at all.
@@ -37,7 +47,9 @@ async def create_workspace(
     try:
         draft.mkdir(mode=0o700)
         async with mirror.reading():
-            await _together(_copy_objects(mirror, objects, end), _clone(mirror, head, clone, remote_url, end))
+            await _together(
+                _copy_objects(mirror, objects, end, on_progress), _clone(mirror, head, clone, remote_url, end)
+            )
         await asyncio.to_thread(_own, clone, objects)
         # RENAME_NOREPLACE would need a syscall; a folder never replaces another one that holds anything.
         clone.rename(target)
@@ -49,6 +61,33 @@ async def create_workspace(
         raise MirrorError("broken", f"the workspace could not be made ({error})") from error
     finally:
         await asyncio.to_thread(shutil.rmtree, draft, ignore_errors=True)
+
+
+@asynccontextmanager
+async def _telling(copied: Path, whole: Path, tell: OnProgress | None) -> AsyncIterator[None]:
+    """Meanwhile, tell how much of a folder has been copied."""
+    if tell is None:
+        yield
+        return
+    telling = asyncio.create_task(_tell_size(copied, whole, tell))
+    try:
+        yield
+    finally:
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+
+
+async def _tell_size(copied: Path, whole: Path, tell: OnProgress) -> None:
+    total = await asyncio.to_thread(_size_of, whole)
+    while True:
+        await asyncio.sleep(_TELL_SECONDS)
+        percent = min(100 * await asyncio.to_thread(_size_of, copied) // max(total, 1), 100)
+        tell(f"copying objects: {percent} % ({total / 2**20:.0f} MiB)")
+
+
+def _size_of(folder: Path) -> int:
+    """Bytes of its packs, which are nearly everything where there is much."""
+    return sum(file.stat().st_size for file in folder.glob("pack/*"))
 
 
 async def _together(*work: Coroutine[Any, Any, None]) -> None:
@@ -76,20 +115,21 @@ async def _clone(mirror: Mirror, head: Head, clone: Path, remote_url: str, end: 
         await Git().run(*args, cwd=clone, timeout_seconds=end - time.monotonic())
 
 
-async def _copy_objects(mirror: Mirror, copied: Path, end: float) -> None:
+async def _copy_objects(mirror: Mirror, copied: Path, end: float, on_progress: OnProgress | None) -> None:
     """`cp` uses reflinks where the file system has them, which git does not. Beside the clone: both only read."""
-    await run(
-        [
-            "cp",
-            "--recursive",
-            "--reflink=auto",
-            "--no-target-directory",
-            "--",
-            f"{mirror.path}/objects",
-            str(copied),
-        ],
-        timeout_seconds=max(end - time.monotonic(), 0.001),
-    )
+    async with _telling(copied, mirror.path / "objects", on_progress):
+        await run(
+            [
+                "cp",
+                "--recursive",
+                "--reflink=auto",
+                "--no-target-directory",
+                "--",
+                f"{mirror.path}/objects",
+                str(copied),
+            ],
+            timeout_seconds=max(end - time.monotonic(), 0.001),
+        )
     for unfinished in copied.glob("pack/tmp_*"):  # of a fetch that runs right now
         unfinished.unlink()
 

@@ -88,8 +88,9 @@ class TaskView:
 
     @property
     def activity(self) -> str:
-        """What the agent does now; empty when that is not known, or past."""
-        entry = self.progress.entry if self.progress is not None and self.state == "running" else None
+        """What the agent does now, or how far its repository has come; empty when that is not known, or past."""
+        at_work = self.state in {"preparing", "running"}
+        entry = self.progress.entry if self.progress is not None and at_work else None
         return entry.activity if isinstance(entry, AgentProgress) else ""
 
     @property

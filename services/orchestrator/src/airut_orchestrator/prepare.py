@@ -21,6 +21,7 @@ from airut_orchestrator.prompt import BUILT_IN, MAX_PREAMBLE_BYTES, PREAMBLE_FIL
 from airut_orchestrator.reserve import Reserve
 from airut_orchestrator.sessions import EgressSessions
 from airut_sandbox.agent_channel import AgentProgram, Agents
+from airut_sandbox.git_progress import OnProgress
 from airut_sandbox.image import Overlay, git_config
 from airut_sandbox.mirror import Head, Mirror
 from airut_sandbox.outbox import InboxEntry, InboxFile, fill_inbox
@@ -139,14 +140,16 @@ class Preparer:
             raise misconfigured(error) from None
         return Origin(repo_id, repo, server, mirror)
 
-    async def fetch(self, origin: Origin, token: Secret | None, watch: Stopwatch) -> Head:
-        """Bring the mirror up to date.
+    async def fetch(
+        self, origin: Origin, token: Secret | None, watch: Stopwatch, on_progress: OnProgress
+    ) -> Head:
+        """Bring the mirror up to date; `on_progress` is told how far a long fetch is.
 
         Raises:
             MirrorError: the remote or its content cannot be used.
         """
         with watch.stage("mirror"):
-            return await origin.mirror.fetch(origin.repo.git.username, token)
+            return await origin.mirror.fetch(origin.repo.git.username, token, on_progress=on_progress)
 
     async def policy(self, source: Source) -> NetworkPolicy:
         """The network policy on the default branch; where the operator has switched the network sandbox off, one that
@@ -209,11 +212,19 @@ class Preparer:
             source.mirror,
         )
 
-    async def workspace(self, source: Source, folders: ConversationFolders, watch: Stopwatch) -> None:
+    async def workspace(
+        self, source: Source, folders: ConversationFolders, watch: Stopwatch, on_progress: OnProgress
+    ) -> None:
         """A full copy for a new conversation; the host runs no git in a used one (field notes 40)."""
         with watch.stage("workspace"):
             if not folders.has_workspace:
-                await create_workspace(source.mirror, source.head, folders.workspace, source.repo.git.url)
+                await create_workspace(
+                    source.mirror,
+                    source.head,
+                    folders.workspace,
+                    source.repo.git.url,
+                    on_progress=on_progress,
+                )
 
     async def agent(self, wanted: str, watch: Stopwatch) -> AgentProgram:
         """The agent's program, of a version or a channel.

@@ -25,6 +25,7 @@ from airut_orchestrator.patience import beside
 from airut_orchestrator.prepare import NetworkPolicy, Origin, Preparer, Source, Stopwatch
 from airut_orchestrator.prompt import Preamble, build_prompt
 from airut_orchestrator.replies import build_reply
+from airut_orchestrator.repository_progress import RepositoryProgress
 from airut_orchestrator.sessions import EgressSessions
 from airut_orchestrator.stopping import stopped_at_work
 from airut_orchestrator.task_log import TaskLogs
@@ -79,6 +80,7 @@ class _Job:
     task: QueuedTask
     work: Work
     build: BuildOutput
+    repository: RepositoryProgress
     sandbox_id: str
     """Of the next try; each has its own."""
     watch: Stopwatch = field(default_factory=Stopwatch)
@@ -154,7 +156,9 @@ class Runner:
         """Run a task to its reply; `work` is told when the agent is done, and what follows is short. Raises nothing
         but cancellation, and that only when nobody asked for this task to be stopped."""
         began = time.monotonic()
-        job = _Job(task, work, BuildOutput(task, self._events.publish), task.sandbox or new_id())
+        publish = self._events.publish
+        build, repository = BuildOutput(task, publish), RepositoryProgress(task, publish)
+        job = _Job(task, work, build, repository, task.sandbox or new_id())
         try:
             result = await self._run(job, settings)
         except asyncio.CancelledError:
@@ -193,7 +197,7 @@ class Runner:
         origin = prepare.origin(task.request.repo, repo, server)
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
-            head = await enter(beside(prepare.fetch(origin, settings.token, watch)))
+            head = await enter(beside(prepare.fetch(origin, settings.token, watch, job.repository)))
             program = await enter(beside(prepare.agent(repo.agent.version, watch)))
             inbox = await enter(beside(prepare.inbox(folders, task.requests, watch)))
             image = await enter(prepare.images.expecting(task.request.repo, task.id, job.build))
@@ -216,7 +220,7 @@ class Runner:
     async def _on_branch(self, job: _Job, ahead: _Ahead, head: Head) -> Result:
         task, prepare = job.task, self._preparer
         source = Source(**vars(ahead.origin), head=head)
-        async with beside(prepare.workspace(source, ahead.folders, job.watch)) as workspace:
+        async with beside(prepare.workspace(source, ahead.folders, job.watch, job.repository)) as workspace:
             policy, preamble = await asyncio.gather(prepare.policy(source), prepare.preamble(source))
             branch = _Branch(source, policy, preamble, workspace)
             try:
