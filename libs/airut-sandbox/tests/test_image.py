@@ -399,3 +399,17 @@ async def test_an_image_that_is_too_old_is_built_anew_and_not_from_old_layers(bu
     again = await builder.ensure(max_age=timedelta(0))
     assert again.built
     assert await builder.run(first, "cat /mark") != await builder.run(again, "cat /mark")
+
+
+async def test_a_base_image_that_cannot_be_pulled_anew_is_taken_as_it_is(builder: Builder) -> None:
+    """Its registry is away; the one that is here is second best, and work goes on."""
+    name = f"127.0.0.1:1/airut-{secrets.token_hex(4)}:base"
+    await builder.podman.run("tag", builder.base, name, timeout_seconds=30)
+    try:
+        builder.write("Dockerfile", f"FROM {name}\nRUN echo built > /mark\n")
+        assert (await builder.ensure(max_age=timedelta(days=1))).built
+        again = await builder.ensure(max_age=timedelta(0))
+        assert again.built
+        assert await builder.run(again, "cat /mark") == "built\n"
+    finally:
+        await builder.podman.run("untag", name, timeout_seconds=30)

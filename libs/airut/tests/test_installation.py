@@ -8,6 +8,13 @@ from airut.installation import open_installation, read_config
 from airut_common.config.yamlfile import ConfigError
 
 GOOD = "state_dir: state\n"
+REPO = """\
+repos:
+  demo:
+    address: demo@airut.example
+    senders: [ada@lovelace.example]
+    git: {url: "https://git.example/demo.git"}
+"""
 
 
 def test_a_new_installation_gets_an_id_that_stays_and_a_private_folder(tmp_path) -> None:
@@ -39,6 +46,16 @@ def test_only_one_up_runs_in_a_state_folder(tmp_path) -> None:
         ("repos:\n  Bad_Id:\n    address: a@b.c", "airut.yaml:2: repos.Bad_Id"),
         ("a: [1", "is not valid YAML"),
         ("- a", "airut.yaml:1: must hold"),
+        *(
+            (REPO + f"    image: {{build_args: {{{name}: x}}}}\n", f"airut.yaml:6: repos.demo.image{field}")
+            for name, field in (
+                ("AIRUT_BASE", ": build_args: AIRUT_BASE is Airut's own"),
+                ("AIRUT_REPO_IMAGE", ": build_args: AIRUT_REPO_IMAGE is Airut's own"),
+                ("a=b", ".build_args.a=b"),
+                ("--network", ".build_args.--network"),
+            )
+        ),
+        (REPO + "    image: {build_args: {A: 1}}\n", "airut.yaml:6: repos.demo.image.build_args.A:"),
         ("sandbox: {build_network: private}", "airut.yaml:1: sandbox.build_network:"),
         ("sandbox: {build_allowlist: [x]}", "airut.yaml:1: sandbox.build_allowlist:"),
         (

@@ -230,15 +230,21 @@ async def _networked(build: _Build, bases: Mapping[str, str]) -> AsyncIterator[l
 
 
 async def _base_id(build: _Build, name: str) -> str:
-    """The id of a base image, pulled when it is not here yet: it is looked at before anything builds on it."""
+    """The id of a base image: it is looked at before anything builds on it. Pulled when it is not here, and where
+    images may only reach some age also when it is: then the one that is here is second best."""
     found = await _inspect(build.podman, [name])
-    if found is None:
+    may_be_newer = build.max_age is not None and not name.startswith(
+        "localhost/"
+    )  # Podman's name for "made here"
+    if found is None or may_be_newer:
         try:
             await build.podman.run("pull", "--quiet", "--", name, timeout_seconds=_left(build))
         except ProcessError as error:
-            raise ImageBuildFailed(
-                f"the base image {name} could not be pulled", str(error)[-1000:]
-            ) from error
+            if found is None:
+                raise ImageBuildFailed(
+                    f"the base image {name} could not be pulled", str(error)[-1000:]
+                ) from error
+            _log.info("base image not refreshed", base=name, reason=str(error)[-200:])
         found = await _inspect(build.podman, [name])
     if found is None:
         raise ImageBuildFailed(f"the base image {name} could not be pulled", "")
