@@ -230,6 +230,10 @@ class Site:
             self.bus, InstallationConfig.model_validate_json(json.dumps(self.config), strict=True)
         )
 
+    def publish_agent(self, version: str) -> None:
+        """Another version of the agent, which does the same."""
+        _install_agent(self.folder / "cache", version)
+
     async def seal(self, name: str, value: str) -> None:
         """Give the orchestrator a secret of the repository."""
         async with asyncio.timeout(SECONDS):
@@ -340,8 +344,8 @@ def _settings(upstream: Upstream, base_image: str) -> dict[str, Any]:
     return {"max_concurrent": 2, "sandbox": {"base_image": base_image}, "repos": {"demo": demo}}
 
 
-def _install_agent(cache: Path) -> None:
-    program = cache / "agents" / VERSION / platform_name(platform.machine(), "glibc") / "claude"
+def _install_agent(cache: Path, version: str = VERSION) -> None:
+    program = cache / "agents" / version / platform_name(platform.machine(), "glibc") / "claude"
     program.parent.mkdir(parents=True)
     program.write_text((Path(__file__).with_name("fake_agent.py")).read_text())
     program.chmod(0o555)

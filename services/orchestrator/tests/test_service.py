@@ -13,7 +13,7 @@ from airut_common.contracts.v1 import PlanStep, Refused, new_id
 from airut_common.testing.builders import email_route
 from airut_sandbox.testing.containers import base_image, podman
 
-from .site import POLICY, VERSION, Site, good_files, open_site
+from .site import DOCKERFILE, POLICY, VERSION, Site, good_files, open_site
 
 __all__ = ["base_image", "podman"]  # fixtures
 
@@ -115,6 +115,37 @@ async def test_a_merged_change_of_the_policy_holds_from_the_next_message_on(site
     running = await site.until(again.id, "running")
     assert running.sandbox == real.sandbox
     assert {guessed.sandbox, real.sandbox} <= set(site.egress.closed)
+
+
+async def test_a_conversation_goes_on_after_its_image_its_agent_and_its_settings_have_changed(
+    site: Site,
+) -> None:
+    first = await site.ask("system('echo kept > mine')\nresult(SESSION)")
+    before = dict(site.config["repos"]["demo"])
+    dockerfile = DOCKERFILE + "RUN echo new > /image-mark\n"
+    site.upstream.commit({**good_files(), ".airut/container/Dockerfile": dockerfile})
+    site.publish_agent("0.0.2")
+    await site.configure(
+        agent={"version": "0.0.2", "model": "opus"}, environment={"MARK": "set"}, limits={"memory_mib": 512}
+    )
+    try:
+        again = await site.ask(
+            "result(json.dumps([SESSION, system('cat mine /image-mark'), os.environ['MARK'], ARGV[-4:]]))",
+            conversation=first.conversation,
+        )
+    finally:
+        site.config["repos"]["demo"] = before
+        await site.configure()
+        site.upstream.commit(good_files())
+    assert json.loads(again.text) == [
+        first.text,
+        "kept\nnew",
+        "set",
+        ["--resume", first.text, "--model", "opus"],
+    ]
+    assert (await site.until(again.id, "running")).agent_version == "0.0.2"
+    back = await site.ask("result(SESSION + system('cat mine'))", conversation=first.conversation)
+    assert back.text == f"{first.text}kept"
 
 
 @pytest.mark.parametrize("fault", ["no policy", "bad preamble", "a Dockerfile that fails"])
