@@ -6,30 +6,28 @@ from pathlib import Path
 
 import structlog
 
-from airut_common.bus import BusUnavailable
 from airut_common.bus.topology import ORCHESTRATOR_TASKS
 from airut_common.config.store import WatchedConfig, watch_config
-from airut_common.contracts.v1 import StopAnswered, StopTask, TaskRequest
-from airut_common.contracts.v1.subjects import orchestrator_service
+from airut_common.contracts.v1 import TaskRequest
 from airut_common.lifecycle import Service
-from airut_common.sealed import ServiceKey, WatchedSecrets, watch_secrets
+from airut_common.sealed import ServiceKey, watch_secrets
 from airut_orchestrator.agents.claude_code import ClaudeCode
 from airut_orchestrator.claim import Claim
 from airut_orchestrator.control import Control
+from airut_orchestrator.current import Current
 from airut_orchestrator.database.connection import database_url, open_database
-from airut_orchestrator.database.hosts import TakenOver
 from airut_orchestrator.database.store import Store
-from airut_orchestrator.dispatcher import LOST_AFTER, Dispatcher
+from airut_orchestrator.dispatcher import Dispatcher
 from airut_orchestrator.events import TaskEvents
 from airut_orchestrator.instance import only_instance
 from airut_orchestrator.low_disk import DiskAlarm
+from airut_orchestrator.neighbours import Neighbours
 from airut_orchestrator.open_networks import OpenNetworks
 from airut_orchestrator.prepare import Preparer
 from airut_orchestrator.relay import ReplyRelay
-from airut_orchestrator.replies import task_page
 from airut_orchestrator.reserve import Reserve
 from airut_orchestrator.retention import Retention
-from airut_orchestrator.runner import Runner, Settings
+from airut_orchestrator.runner import Runner
 from airut_orchestrator.sessions import EgressSessions
 from airut_orchestrator.task_log import TaskLogs
 from airut_sandbox.container import remove_leftovers
@@ -38,7 +36,6 @@ from airut_sandbox.podman import Podman, probe_podman
 
 CLAIM_CONCURRENCY = 64
 """As many as one transaction of `Claim` takes."""
-ASK_SECONDS = 5.0
 
 log = structlog.get_logger()
 
@@ -52,27 +49,10 @@ async def run(service: Service) -> None:
     async def report(text: str) -> None:
         await service.report("error", "config_invalid", text)
 
-    async def host_lost(lost: TakenOver) -> None:
-        text = (
-            f"the host {lost.host} has not been seen for {LOST_AFTER.seconds} s: {lost.tasks} tasks are tried again "
-            f"elsewhere, {lost.conversations} conversations begin anew with their next message, from what was pushed"
-        )
-        await service.report("error", "host_lost", text)
-
-    async def ask_host(host: str, task: str, by: str) -> bool:
-        subject = orchestrator_service(host, "stop")
-        try:
-            answer = await bus.request(
-                subject, StopTask(task=task, by=by), StopAnswered, timeout_seconds=ASK_SECONDS
-            )
-        except BusUnavailable as error:
-            log.warning("host_does_not_answer", host=host, reason=str(error))
-            return False
-        return isinstance(answer, StopAnswered) and answer.stopped
-
     config = await enter(watch_config(bus, on_problem=report))
     key = ServiceKey.load_or_create(settings.state_dir / "orchestrator.key")
     secrets = await enter(watch_secrets(bus, service.name, key))
+    current, neighbours = Current(config, secrets), Neighbours(bus, service.report)
     database = await enter(open_database(database_url(os.environ, settings.state_dir)))
     podman = await _podman(service, config.server.sandbox.runtime)
 
@@ -95,7 +75,7 @@ async def run(service: Service) -> None:
         bus,
         store,
         events,
-        page=lambda task: task_page(config.server.dashboard.public_url, task),
+        page=current.page,
         disk_full=reserve.give_up,
     )
     dispatcher = Dispatcher(
@@ -109,16 +89,12 @@ async def run(service: Service) -> None:
             logs=logs,
         ),
         events=events,
-        settings=lambda repo: _settings(config, secrets, repo),
-        max_concurrent=lambda: config.server.max_concurrent,
-        max_concurrent_of=lambda: {
-            name: repo.max_concurrent
-            for name, repo in config.repos.items()
-            if repo.max_concurrent is not None
-        },
+        settings=current.settings,
+        max_concurrent=current.max_concurrent,
+        max_concurrent_of=current.max_concurrent_of,
         replied=relay.wake,
-        host_lost=host_lost,
-        ask_host=ask_host,
+        host_lost=neighbours.lost,
+        ask_host=neighbours.stop,
         disk_full=reserve.give_up,
     )
     await dispatcher.recover()
@@ -132,14 +108,12 @@ async def run(service: Service) -> None:
         folder=preparer.conversations,
         logs=logs,
         agents=preparer.agents,
-        wanted_agents=lambda: {repo.agent.version for repo in config.repos.values()},
-        settings=lambda: config.server.retention,
+        wanted_agents=current.agent_versions,
+        settings=current.retention,
     )
     service.spawn("retention", retention.keep_tidy())
     service.spawn("leases", dispatcher.keep_leases())
-    alarm = DiskAlarm(
-        settings.state_dir, settings.host, lambda: config.server.sandbox.min_free_mib, service.report
-    )
+    alarm = DiskAlarm(settings.state_dir, settings.host, current.min_free_mib, service.report)
     service.spawn("disk", alarm.watch())
     service.spawn("configuration", _follow_changes(config, dispatcher, OpenNetworks(service.report)))
     claim = Claim(
@@ -149,7 +123,7 @@ async def run(service: Service) -> None:
         has_room=dispatcher.has_room,
         wish=dispatcher.take_wish,
         disk_full=reserve.give_up,
-        max_queue=lambda: {name: repo.max_queue for name, repo in config.repos.items()},
+        max_queue=current.max_queue,
         replied=relay.wake,
     )
     claiming = service.spawn(
@@ -174,12 +148,6 @@ async def _podman(service: Service, runtime: str | None) -> Podman:
     for name in await remove_leftovers(podman, settings.installation):
         log.info("leftover_removed", container=name)
     return podman
-
-
-def _settings(config: WatchedConfig, secrets: WatchedSecrets, repo_id: str) -> Settings:
-    repo = config.repos.get(repo_id)
-    name = repo.git.token_secret if repo is not None else None
-    return Settings(config.server, repo, secrets.get(repo_id, name) if name is not None else None)
 
 
 async def _follow_changes(config: WatchedConfig, dispatcher: Dispatcher, open_networks: OpenNetworks) -> None:
