@@ -157,6 +157,16 @@ async def test_what_was_broken_is_no_trouble_once_it_is_mended(site: Site, fault
     assert (await site.ask("result('mended')", conversation=first.conversation)).text == "mended"
 
 
+async def test_a_build_that_nobody_needs_any_more_is_not_waited_for(site: Site) -> None:
+    first = await site.ask("result('ok')")
+    with broken(site, {".airut/container/Dockerfile": f"{DOCKERFILE}RUN sleep 300\n"}):
+        slow = await site.send("result('slow')", conversation=first.conversation)
+        await site.until_said(slow, "sleep 300")
+        await site.ask("", text="stop", conversation=first.conversation)
+        assert (await site.reply_to(slow)).outcome == "stopped"
+    assert (await site.ask("result('quick')", conversation=first.conversation)).text == "quick"
+
+
 async def test_a_remote_that_does_not_answer_stops_also_the_next_message(site: Site) -> None:
     first = await site.ask("result('ok')")
     site.git.status = 503

@@ -209,12 +209,11 @@ class Runner:
         agent starts when it has said so, and everything is done again when it says something else."""
         known = await ahead.origin.mirror.at_hand() if ahead.folders.has_workspace else None
         if known is not None:
-            try:
-                return await self._on_branch(job, ahead, known)
-            except Exception as error:
+            async with beside(self._on_branch(job, ahead, known)) as trying:
+                await asyncio.wait({trying, ahead.head}, return_when=asyncio.FIRST_COMPLETED)
                 if await ahead.head == known:
-                    raise
-                log.info("branch_moved", task=job.task.id, reason=str(error))
+                    return await trying
+                log.info("branch_moved", task=job.task.id)
         return await self._on_branch(job, ahead, await ahead.head)
 
     async def _on_branch(self, job: _Job, ahead: _Ahead, head: Head) -> Result:
