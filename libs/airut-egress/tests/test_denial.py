@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airut_egress.denial import MESSAGES, denial_body
+from airut_egress.denial import MESSAGES, denial_body, denial_text
 
 
 def body(**changes: str) -> dict[str, str]:
@@ -46,3 +46,11 @@ def test_hostile_text_stays_data(obstacle: str, host: str, path: str, method: st
     assert len(raw) < 20_000
     assert set(raw.decode()) <= set(string.printable) - set("\r\n\t\x0b\x0c")
     json.loads(raw)
+
+
+def test_the_same_as_text() -> None:
+    message, change, rest = denial_text(obstacle="host").decode().split("\n")
+    assert (message, change, rest) == (MESSAGES["host"], body()["change"], "")
+    assert (
+        denial_text(obstacle="token", detail="a\x1b[1m\n\xe9") == f"{MESSAGES['token']} (a?[1m\n?)\n".encode()
+    )

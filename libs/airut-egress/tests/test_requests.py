@@ -97,6 +97,17 @@ async def test_a_client_survives_a_denial_on_its_connection(
     assert [seen.target for seen in origin.seen] == ["/ok", "/ok"]
 
 
+@pytest.mark.parametrize(
+    ("agent", "media_type"), [("git/2.39.5", "text/plain"), ("git-lfs/3.3.0 (GitHub)", "application/json")]
+)
+async def test_git_gets_a_denial_that_it_shows(world: World, agent: str, media_type: str) -> None:
+    sandbox = await world.sandbox("url_prefixes: [{host: api.example.test, path: /ok}]")
+    async with client(sandbox) as http:
+        answer = await http.get("https://api.example.test/no", headers={"User-Agent": agent})
+    assert (answer.status_code, answer.headers["content-type"]) == (403, media_type)
+    assert "The network allowlist allows this host, but not this path." in answer.text
+
+
 async def test_head_and_empty_answers(world: World, origin: Origin) -> None:
     sandbox = await world.sandbox("url_prefixes: [{host: api.example.test, path: /ok}]")
     async with client(sandbox) as http:

@@ -39,10 +39,9 @@ _CHANGEABLE: Final = frozenset({"host", "path", "method", "ambiguous-path", "gra
 def denial_body(*, obstacle: str, host: str, path: str, method: str, detail: str = "") -> bytes:
     """The body of a 403, as JSON: `error`, `message`, `host`, `path`, `method`, `obstacle`, and `change` where a
     change of the allowlist is the way out. What the sandbox sent is cut and escaped."""
-    message = MESSAGES.get(obstacle, "This request is not allowed.")
     body = {
         "error": "network_denied",
-        "message": f"{message} ({detail})" if detail else message,
+        "message": _message(obstacle, detail),
         "host": host[:253],
         "path": path.partition("?")[0][:1024],
         "method": method[:32],
@@ -51,3 +50,17 @@ def denial_body(*, obstacle: str, host: str, path: str, method: str, detail: str
     if obstacle in _CHANGEABLE:
         body["change"] = _HOW
     return json.dumps(body).encode("ascii")
+
+
+def denial_text(*, obstacle: str, detail: str = "") -> bytes:
+    """The same for people: the message, and a line with the way out where there is one."""
+    lines = [_message(obstacle, detail), *([_HOW] if obstacle in _CHANGEABLE else [])]
+    text = "".join(f"{line}\n" for line in lines)
+    return "".join(char if char.isprintable() or char == "\n" else "?" for char in text).encode(
+        "ascii", "replace"
+    )
+
+
+def _message(obstacle: str, detail: str) -> str:
+    message = MESSAGES.get(obstacle, "This request is not allowed.")
+    return f"{message} ({detail})" if detail else message

@@ -151,8 +151,11 @@ class JudgedStream(HttpStream):
         yield from super().state_consume_request_body(event)
 
     def _deny(self, exchange: Exchange) -> CommandGenerator[None]:
-        response = denial(exchange, exchange.obstacle, detail_of(self.flow), close=self._body_follows)
-        yield from self._answer(response)
+        yield from self._answer(self._denial(exchange, detail_of(self.flow), close=self._body_follows))
+
+    def _denial(self, exchange: Exchange, detail: str, *, close: bool) -> Response:
+        agent = self.flow.request.headers.get("user-agent", "")
+        return denial(exchange, exchange.obstacle, detail, agent=agent, close=close)
 
     def make_server_connection(self) -> CommandGenerator[bool]:
         """Open the upstream connection, or take one that is open; on failure the client is told why."""
@@ -172,7 +175,7 @@ class JudgedStream(HttpStream):
         exchange.status = status_for(exchange.obstacle)
         self.flow.error = flow.Error(str(error))
         yield HttpErrorHook(self.flow)
-        yield from self._answer(denial(exchange, exchange.obstacle, str(error), close=True))
+        yield from self._answer(self._denial(exchange, str(error), close=True))
         return False
 
     def _frame_for_http1(self) -> None:
