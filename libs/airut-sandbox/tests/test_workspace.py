@@ -11,7 +11,7 @@ import pytest
 
 import airut_sandbox.workspace as workspace_module
 from airut_sandbox.mirror import Head, Mirror, MirrorError
-from airut_sandbox.testing.git_server import Upstream, run_git
+from airut_sandbox.testing.git_server import GIT_ENVIRONMENT, Upstream, run_git
 from airut_sandbox.testing.https_server import Authority
 from airut_sandbox.workspace import WorkspaceExists, create_workspace
 
@@ -199,3 +199,65 @@ async def test_how_far_the_copy_of_a_large_repository_is_is_told(
     await create_workspace(mirror, head, tmp_path / "workspace", REMOTE, on_progress=told.append)
     assert told
     assert all(re.fullmatch(r"copying objects: \d+ % \(29 MiB\)", line) for line in told), told
+
+
+#: Name, path and URL of a submodule, MARK a file that a program would make, HOST a repository of the host's; and what
+#: becomes of the repository that has it.
+SUBMODULES = {
+    "a program": ("part", "part", "ext::touch MARK", "left alone"),
+    "a folder of the host": ("part", "part", "file://HOST", "left alone"),
+    "a path of the host": ("part", "part", "HOST", "left alone"),
+    "a path that leads out": ("part", "part", "../../../..HOST", "left alone"),
+    "another server": ("part", "part", "https://localhost:1/part.git", "left alone"),
+    "an option": ("part", "part", "--upload-pack=touch MARK", "refused"),
+    "a short option": ("part", "part", "-utouch MARK", "refused"),
+    "a line break, for the credential of another host": (
+        "part",
+        "part",
+        '"https://localhost/%0ahost=a.example/"',
+        "refused",
+    ),
+    "a path that is an option": ("part", "-part", "https://localhost/part.git", "refused"),
+    "a name that leads out": ("../../part", "part", "https://localhost/part.git", "refused"),
+}
+
+
+@pytest.mark.parametrize("what", SUBMODULES)
+async def test_row_40_a_submodule_runs_and_reads_nothing_on_the_host(
+    mirror: Mirror, upstream: Upstream, tmp_path: Path, what: str
+) -> None:
+    name, path, url, outcome = SUBMODULES[what]
+    mark, host = tmp_path / "mark", tmp_path / "of-the-host"
+    url = url.replace("MARK", str(mark)).replace("HOST", str(host))
+    run_git("init", "--quiet", str(host), cwd=tmp_path)
+    run_git("commit", "--quiet", "--allow-empty", "-m", "of the host", cwd=host)
+    commit = run_git("rev-parse", "HEAD", cwd=host).strip()
+    (upstream.tree / path).mkdir()
+    run_git("update-index", "--add", "--cacheinfo", f"160000,{commit},{path}", cwd=upstream.tree)
+    upstream.commit({".gitmodules": f'[submodule "{name}"]\n\tpath = {path}\n\turl = {url}\n'})
+    if what in {"a program", "a folder of the host"}:
+        await asyncio.to_thread(fall_for_submodules, upstream.bare, tmp_path / "plain")
+        assert mark.exists() or (tmp_path / "plain" / "part" / ".git").exists(), "the trap does not work"
+        mark.unlink(missing_ok=True)
+    target = tmp_path / "workspace"
+    if outcome == "refused":
+        with pytest.raises(MirrorError, match="it sent objects that fail git's checks"):
+            await mirror.fetch("x-access-token", None)
+    else:
+        await create_workspace(mirror, await mirror.fetch("x-access-token", None), target, REMOTE)
+        assert list((target / path).iterdir()) == []
+        assert "submodule" not in (target / ".git" / "config").read_text()
+        assert not (target / ".git" / "modules").exists()
+    assert not mark.exists()
+    assert {request.partition("?")[0].split("/")[1] for request in upstream.server.requests} == {"demo.git"}
+
+
+def fall_for_submodules(bare: Path, target: Path) -> None:
+    """A clone that takes along what the repository names, by every protocol."""
+    subprocess.run(
+        ["git", "clone", "--quiet", "--recurse-submodules", str(bare), str(target)],
+        env=GIT_ENVIRONMENT | {"GIT_ALLOW_PROTOCOL": "ext:file"},
+        capture_output=True,
+        check=False,
+        timeout=30,
+    )
