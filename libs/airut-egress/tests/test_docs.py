@@ -2,6 +2,7 @@
 
 import base64
 import re
+import textwrap
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,6 +33,9 @@ from .sigv4.signing import sign
 DOCS = Path(__file__).parents[3] / "docs"
 NETWORK = (DOCS / "network-sandbox.md").read_text()
 CREDENTIALS = (DOCS / "credentials.md").read_text()
+LARGE_FILES, SUBMODULES = (
+    (DOCS / "repository.md").read_text().partition("### Git LFS")[2].split("### Submodules")
+)
 REAL = {
     "GITHUB_TOKEN": "ghp_realrealreal0123456789REALREALREAL01",
     "ANTHROPIC_API_KEY": "sk-ant-real0123456789",
@@ -53,6 +57,25 @@ def rows(text: str, heading: str) -> list[list[str]]:
 def test_the_table_of_requests(request_line: str, verdict: str) -> None:
     method, url = request_line.split(" ")
     found = explain(parse_policy(block(NETWORK), "docs"), method, url)
+    assert (found.obstacle or "allow") == verdict
+
+
+@pytest.mark.parametrize(
+    ("section", "request_line", "verdict"),
+    [
+        (LARGE_FILES, "GET https://git.example.com/team/website.git/info/refs", "allow"),
+        (LARGE_FILES, "POST https://git.example.com/team/website.git/info/lfs/objects/batch", "allow"),
+        (LARGE_FILES, "GET https://lfs-store.example.com/team-website/3f/2a", "allow"),
+        (LARGE_FILES, "PUT https://lfs-store.example.com/team-website/3f/2a", "method"),
+        (LARGE_FILES, "GET https://lfs-store.example.com/others/3f/2a", "path"),
+        (SUBMODULES, "GET https://git.example.com/team/theme.git/info/refs", "allow"),
+        (SUBMODULES, "POST https://git.example.com/team/theme.git/git-upload-pack", "allow"),
+        (SUBMODULES, "POST https://git.example.com/team/theme.git/git-receive-pack", "path"),
+    ],
+)
+def test_the_allowlists_for_large_files_and_submodules(section: str, request_line: str, verdict: str) -> None:
+    method, url = request_line.split(" ")
+    found = explain(parse_policy(textwrap.dedent(block(section)), "docs"), method, url)
     assert (found.obstacle or "allow") == verdict
 
 

@@ -19,7 +19,7 @@ RECIPE: Final = """\
 ARG AIRUT_BASE
 FROM ${AIRUT_BASE}
 RUN apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends \
-    ca-certificates curl git gh nodejs python3-boto3 python3-httpx python3-pip python3-requests python3-websockets \
+    ca-certificates curl git git-lfs gh nodejs python3-boto3 python3-httpx python3-pip python3-requests python3-websockets \
     && rm -rf /var/lib/apt/lists/*
 ADD npm.tgz /opt/npm
 RUN printf '#!/bin/sh\\nexec node /opt/npm/package/bin/npm-cli.js "$@"\\n' > /usr/local/bin/npm && chmod 755 /usr/local/bin/npm

@@ -60,10 +60,13 @@ class GitServer:
                 headers={"Location": self.location + request.path} if self.location else {},
             )
             return
-        if self.token is not None and self._password(request) != self.token:
+        if not self.admits(request):
             answer(request, 401, headers={"WWW-Authenticate": 'Basic realm="git"'})
             return
         self._serve(request)
+
+    def admits(self, request: Request) -> bool:
+        return self.token is None or self._password(request) == self.token
 
     def _password(self, request: Request) -> str:
         scheme, _, value = request.headers.get("authorization", "").partition(" ")

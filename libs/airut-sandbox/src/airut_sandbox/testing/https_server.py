@@ -50,7 +50,7 @@ class HttpsServer:
             def do_GET(self) -> None:
                 handle(self)
 
-            do_POST = do_GET  # noqa: N815 - the name that http.server looks for
+            do_POST = do_PUT = do_GET  # noqa: N815 - the names that http.server looks for
 
             def log_message(self, *args: object) -> None:
                 pass

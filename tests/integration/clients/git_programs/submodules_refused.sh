@@ -1,0 +1,2 @@
+cd /workspace/demo
+git submodule update --init unknown
