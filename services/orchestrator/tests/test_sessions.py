@@ -40,6 +40,9 @@ class FakeProxy:
     closed: list[str] = field(default_factory=list)
     slow: asyncio.Event | None = None
     """Opens, and answers only then."""
+    stuck: str | None = None
+    """A session whose end is refused."""
+    listed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def open(self, question: OpenSession) -> Message:
         if self.refuse is not None:
@@ -53,12 +56,15 @@ class FakeProxy:
         )
 
     async def close(self, question: CloseSession) -> Message:
+        if question.sandbox == self.stuck:
+            return Refused(code="unavailable", text="its engine hangs")
         self.closed.append(question.sandbox)
         self.tokens.pop(question.sandbox, None)
         return SessionClosed(sandbox=question.sandbox, requests=5, denied=2)
 
     async def list(self, question: ListSessions) -> Message:
         """One at a time, so that whoever asks has to turn pages."""
+        self.listed.set()
         behind = sorted(sandbox for sandbox in self.tokens if sandbox > (question.after or ""))
         sessions = tuple(
             OpenedSession(sandbox=sandbox, task="t-1", repo="demo", attached=True, open_seconds=1)
@@ -291,3 +297,32 @@ async def test_what_a_killed_orchestrator_left_open_is_closed_and_what_is_held_s
         await asyncio.gather(sweeping, return_exceptions=True)
         proxy.slow.set()
         await opening
+
+
+async def test_one_session_that_cannot_be_closed_does_not_keep_the_others_open(bus: Bus) -> None:
+    proxy = FakeProxy(bus, tokens={f"old-{number}": "x" for number in range(3)}, stuck="old-0")
+    async with proxy.serving():
+        sweeping = asyncio.create_task(EgressSessions(bus, "local").sweep())
+        await proxy.until_closed("old-1", "old-2")
+        sweeping.cancel()
+        await asyncio.gather(sweeping, return_exceptions=True)
+
+
+async def test_a_session_whose_opening_was_interrupted_is_looked_for_at_once(
+    bus: Bus, sessions: EgressSessions
+) -> None:
+    proxy = FakeProxy(bus, slow=asyncio.Event())
+
+    async def hold() -> None:
+        async with sessions.session(question()):
+            pass
+
+    async with proxy.serving():
+        await proxy.listed.wait()
+        opening = asyncio.create_task(hold())
+        async with asyncio.timeout(10):
+            while not proxy.opened:
+                await asyncio.sleep(0.01)
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+        await proxy.until_closed("s-1")

@@ -138,8 +138,8 @@ class EgressSessions:
         try:
             session = Session(self, request, await self.ask_open(request))
             self._sessions[request.sandbox] = session
-        except TaskFailure:
-            # Nobody answered in time; it may have been opened all the same.
+        except (TaskFailure, asyncio.CancelledError):
+            # Nobody answered in time, or was waited for; it may have been opened all the same.
             self._leftovers.set()
             raise
         finally:
@@ -184,12 +184,15 @@ class EgressSessions:
         except BusUnavailable as error:
             log.info("sessions_not_listed", reason=str(error))
             return False
+        closed_all = True
         for sandbox in found:
             if sandbox not in self._sessions and sandbox not in self._opening:
                 log.info("leftover_session", sandbox=sandbox)
                 if await self.ask_close(sandbox) is None:
-                    return False
-        return True
+                    closed_all = (
+                        False  # a part of the egress-proxy may hang: the others are asked all the same
+                    )
+        return closed_all
 
     async def _listed(self) -> list[str]:
         found: list[str] = []
