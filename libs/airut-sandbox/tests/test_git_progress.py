@@ -24,6 +24,14 @@ def test_the_words_of_the_remote_are_not_ours() -> None:
     assert told(b"remote: Receiving objects: 100% (1/1)\rfatal: Receiving objects: 1% (1/1)\n") == []
 
 
+def test_numbers_of_any_length_are_no_progress() -> None:
+    """What a remote says as its error is not marked as its own beyond the first line."""
+    digits = b"9" * 500
+    assert told(b"fatal: remote error: no\nReceiving objects: 1% (1/1), " + digits + b" MiB\n") == [
+        "receiving objects: 1 %"
+    ]
+
+
 def test_a_line_without_an_end_is_not_kept() -> None:
     reader = ProgressReader(lambda _: None)
     for _ in range(100):

@@ -261,3 +261,28 @@ def fall_for_submodules(bare: Path, target: Path) -> None:
         check=False,
         timeout=30,
     )
+
+
+async def test_unfinished_files_of_a_fetch_that_come_and_go_are_no_trouble(
+    mirror: Mirror, upstream: Upstream, tmp_path: Path
+) -> None:
+    head = await mirror.fetch("x-access-token", None)
+    packs = mirror.path / "objects" / "pack"
+    over = asyncio.Event()
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            drafts = [packs / f"tmp_pack_{number}" for number in range(200)]
+            for draft in drafts:
+                draft.touch()
+            for draft in drafts:
+                draft.unlink()
+
+    fetching = asyncio.create_task(asyncio.to_thread(come_and_go))
+    try:
+        for number in range(10):
+            await create_workspace(mirror, head, tmp_path / f"workspace-{number}", REMOTE)
+    finally:
+        over.set()
+        await fetching
+    assert not list((tmp_path / "workspace-0").glob(".git/objects/pack/tmp_*"))

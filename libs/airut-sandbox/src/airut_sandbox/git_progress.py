@@ -10,7 +10,7 @@ OnProgress = Callable[[str], None]
 _MAX_LINE: Final = 200
 _LINE: Final = re.compile(
     rb"(Receiving objects|Resolving deltas|Checking objects|Updating files): +(\d{1,3})% "
-    rb"\(\d+/\d+\)(?:, (\d+(?:\.\d+)? (?:bytes|[KMGT]iB)))?"
+    rb"\(\d+/\d+\)(?:, (\d{1,12}(?:\.\d\d)? (?:bytes|[KMGT]iB)))?"
 )
 _END: Final = re.compile(rb"[\r\n]")
 

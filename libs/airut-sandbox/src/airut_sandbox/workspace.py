@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import secrets
 import shutil
 import time
@@ -10,13 +11,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from airut_common.processes import ProcessError, ProcessTimedOut, run
+from airut_common.processes import ProcessError, ProcessFailed, ProcessTimedOut, run
 from airut_sandbox.errors import SandboxError
 from airut_sandbox.git import Git, GitFailed, GitTimedOut
 from airut_sandbox.git_progress import OnProgress
 from airut_sandbox.mirror import Head, Mirror, MirrorError
 
 _TELL_SECONDS = 1.0
+_UNFINISHED = re.compile(
+    rb"cp: cannot (?:stat|open) '.*/tmp_[^/]*'(?: for reading)?: No such file or directory"
+)
+"""What `cp` says of a file that a fetch took away under it: what it became was fetched later than what is needed."""
 
 
 class WorkspaceExists(SandboxError):
@@ -118,7 +123,7 @@ async def _clone(mirror: Mirror, head: Head, clone: Path, remote_url: str, end: 
 async def _copy_objects(mirror: Mirror, copied: Path, end: float, on_progress: OnProgress | None) -> None:
     """`cp` uses reflinks where the file system has them, which git does not. Beside the clone: both only read."""
     async with _telling(copied, mirror.path / "objects", on_progress):
-        await run(
+        done = await run(
             [
                 "cp",
                 "--recursive",
@@ -129,8 +134,13 @@ async def _copy_objects(mirror: Mirror, copied: Path, end: float, on_progress: O
                 str(copied),
             ],
             timeout_seconds=max(end - time.monotonic(), 0.001),
+            env=os.environ | {"LC_ALL": "C"},
+            check=False,
         )
-    for unfinished in copied.glob("pack/tmp_*"):  # of a fetch that runs right now
+    said = done.stderr.splitlines()
+    if done.returncode and not (said and all(_UNFINISHED.fullmatch(line) for line in said)):
+        raise ProcessFailed("cp", done)
+    for unfinished in copied.glob("*/tmp_*"):  # of a fetch that runs right now
         unfinished.unlink()
 
 
