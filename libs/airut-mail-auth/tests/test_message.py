@@ -1,10 +1,14 @@
 """Mails that different readers could read differently are refused, not repaired."""
 
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airut_mail_auth.message import MAX_FIELDS, MAX_HEADER_BYTES, BadMessage, parse_message
+from airut_mail_auth.message import MAX_FIELDS, MAX_HEADER_BYTES, BadMessage, InMemory, parse_message
 
 GOOD = b"From: ada@lovelace.example\r\nSubject: a\r\n folded\tone\r\n\r\nbody\r\n"
 
@@ -12,12 +16,13 @@ GOOD = b"From: ada@lovelace.example\r\nSubject: a\r\n folded\tone\r\n\r\nbody\r\
 def test_fields_are_unfolded_and_the_body_is_kept():
     mail = parse_message(GOOD)
     assert mail.first("subject") == "a folded\tone"
-    assert mail.body == b"body\r\n"
+    assert b"".join(mail.body()) == b"body\r\n"
+    assert mail.body_sha256 == hashlib.sha256(b"body\r\n").hexdigest()
     assert mail.first("missing") is None
 
 
 def test_a_mail_without_body_is_a_mail():
-    assert parse_message(b"From: a@b.example\r\n").body == b""
+    assert list(parse_message(b"From: a@b.example\r\n").body()) == []
 
 
 @pytest.mark.parametrize(
@@ -59,3 +64,41 @@ def test_any_bytes_are_a_mail_or_a_refusal(data: bytes):
         answer = mail.first("from") or ""
     assert answer.isascii()
     assert "\n" not in answer
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """A mail that comes in small pieces."""
+
+    data: bytes
+    size: int
+
+    def pieces(self, begin: int = 0) -> Iterator[bytes]:
+        for start in range(begin, len(self.data), self.size):
+            yield self.data[start : start + self.size]
+
+
+@given(
+    st.lists(st.sampled_from([b"\r\n", b"\r", b"\n", b"\0", b"a: b", b" c", b"\r\n\r\n"]), max_size=8),
+    st.integers(1, 5),
+)
+def test_a_mail_in_pieces_is_the_mail_as_a_whole(ends: list[bytes], size: int):
+    data = b"From: a@b.example\r\n" + b"".join(ends)
+
+    def outcome(source: InMemory | _Cut) -> object:
+        try:
+            mail = parse_message(source)
+        except BadMessage as refusal:
+            return str(refusal)
+        return mail.fields, mail.body_at, mail.body_sha256, b"".join(mail.body())
+
+    assert outcome(_Cut(data, size)) == outcome(InMemory(data))
+
+
+def test_a_header_as_long_as_may_be_is_found_however_it_is_cut():
+    head = b"From: a@b.example\r\nX: "
+    head += b"y" * (MAX_HEADER_BYTES - len(head))
+    for size in (1000, 65_536, MAX_HEADER_BYTES + 2):
+        assert b"".join(parse_message(_Cut(head + b"\r\n\r\nbody\r\n", size)).body()) == b"body\r\n"
+        with pytest.raises(BadMessage, match="KiB"):
+            parse_message(_Cut(head + b"y\r\n\r\nbody\r\n", size))

@@ -4,11 +4,13 @@ Every later step reads these fields. What parsers are known to read in different
 is refused here instead of being repaired: bare CR and LF, NUL, 8-bit header fields, nameless lines, doubled headers.
 """
 
+import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Protocol
 
+PIECE_BYTES = 64 * 1024
 MAX_HEADER_BYTES = 256 * 1024
 MAX_FIELDS = 500
 
@@ -21,6 +23,7 @@ SINGLETONS = frozenset(
     }
 )  # fmt: skip
 
+_HEADER_END = b"\r\n\r\n"
 _FIELD = re.compile(rb"([\x21-\x39\x3b-\x7e]+):")
 _FORBIDDEN_IN_HEADER = re.compile(rb"[^\x09\x0d\x0a\x20-\x7e]")
 
@@ -41,13 +44,34 @@ class Field:
     """As it came, with its folding and without the last CRLF."""
 
 
+class Source(Protocol):
+    """Where the bytes of a mail lie."""
+
+    def pieces(self, begin: int = 0) -> Iterator[bytes]:
+        """All from `begin` on, in pieces that are never empty; as often as one asks, in any thread."""
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """A mail that is held whole."""
+
+    data: bytes
+
+    def pieces(self, begin: int = 0) -> Iterator[bytes]:
+        """All from `begin` on."""
+        for start in range(begin, len(self.data), PIECE_BYTES):
+            yield self.data[start : start + PIECE_BYTES]
+
+
 @dataclass(frozen=True)
 class RawMail:
     """A mail whose form is beyond doubt."""
 
-    data: bytes
+    source: Source
     """All of it, CRLF line ends only."""
     fields: tuple[Field, ...]
+    body_at: int
+    body_sha256: str
 
     def all(self, name: str) -> Iterator[str]:
         """Values of a field, topmost first."""
@@ -57,14 +81,13 @@ class RawMail:
         """The topmost value of a field."""
         return next(self.all(name), None)
 
-    @cached_property
-    def body(self) -> bytes:
-        """Everything behind the empty line."""
-        return self.data.partition(b"\r\n\r\n")[2]
+    def body(self) -> Iterator[bytes]:
+        """Everything behind the empty line, in pieces."""
+        return self.source.pieces(self.body_at)
 
 
-def parse_message(data: bytes) -> RawMail:
-    """Split a mail that has each of `SINGLETONS` at most once, and a From.
+def parse_message(data: bytes | Source) -> RawMail:
+    """Split a mail that has each of `SINGLETONS` at most once, and a From. Reads all of it, and holds the header.
 
     Raises:
         BadMessage: it is ambiguous, or it is no mail.
@@ -74,25 +97,54 @@ def parse_message(data: bytes) -> RawMail:
     return mail
 
 
-def split_message(data: bytes) -> RawMail:
+def split_message(data: bytes | Source) -> RawMail:
     """Split a mail; its headers may be doubled.
 
     Raises:
         BadMessage: its lines or header fields are not well formed.
     """
-    if not data.count(b"\r") == data.count(b"\n") == data.count(b"\r\n"):
+    source = InMemory(data) if isinstance(data, bytes) else data
+    _check_lines(source.pieces())
+    head, body_at = _head(source.pieces())
+    if _FORBIDDEN_IN_HEADER.search(head):
+        raise BadMessage("its header contains control characters or unencoded 8-bit characters")
+    digest = hashlib.sha256()
+    for piece in source.pieces(body_at):
+        digest.update(piece)
+    return RawMail(source, tuple(_split_fields(head)), body_at, digest.hexdigest())
+
+
+def _check_lines(pieces: Iterable[bytes]) -> None:
+    returns = feeds = ends = nuls = 0
+    last = b""
+    for piece in pieces:
+        returns += piece.count(b"\r")
+        feeds += piece.count(b"\n")
+        ends += piece.count(b"\r\n") + (last == b"\r" and piece.startswith(b"\n"))
+        nuls += b"\0" in piece
+        last = piece[-1:]
+    if not returns == feeds == ends:
         # RFC 5321 §2.3.8; the root of SMTP smuggling (VU#302671, CVE-2024-27305).
         raise BadMessage("it contains a bare CR or LF")
-    if b"\0" in data:
+    if nuls:
         raise BadMessage("it contains a NUL byte")
-    head = data.partition(b"\r\n\r\n")[0]
-    if data.startswith(b"\r\n"):
+
+
+def _head(pieces: Iterable[bytes]) -> tuple[bytes, int]:
+    """The header, and where the body begins."""
+    begin = bytearray()
+    end = -1
+    for piece in pieces:
+        begin += piece
+        end = begin.find(_HEADER_END)
+        if end >= 0 or len(begin) >= MAX_HEADER_BYTES + len(_HEADER_END):
+            break
+    head, body_at = (begin, len(begin)) if end < 0 else (begin[:end], end + len(_HEADER_END))
+    if begin.startswith(b"\r\n"):
         raise BadMessage("it has no header fields")
     if len(head) > MAX_HEADER_BYTES:
         raise BadMessage(f"its header is over {MAX_HEADER_BYTES // 1024} KiB")
-    if _FORBIDDEN_IN_HEADER.search(head):
-        raise BadMessage("its header contains control characters or unencoded 8-bit characters")
-    return RawMail(data, tuple(_split_fields(head)))
+    return bytes(head), body_at
 
 
 def _split_fields(head: bytes) -> Iterator[Field]:

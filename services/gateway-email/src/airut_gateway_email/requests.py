@@ -109,7 +109,7 @@ def request_id(repo: str, author: Address, mail: RawMail, proof: Proof) -> str:
     """
     names = [name for name in ("message-id", "date") if proof.signed is None or name in proof.signed]
     covered = [mail.first(name) or "" for name in names or ["message-id", "date"]]
-    parts = [repo, str(author), *covered, hashlib.sha256(mail.body).hexdigest()]
+    parts = [repo, str(author), *covered, mail.body_sha256]
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode()

@@ -1,7 +1,7 @@
 """Pure: the forms in which header fields and bodies are hashed (RFC 6376 §3.4, §3.7). Linear in time and memory."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 
 from airut_mail_auth.message import Field
@@ -9,22 +9,22 @@ from airut_mail_auth.message import Field
 _LINE_END = b"\r\n"
 _PIECE_BYTES = 64 * 1024
 _SPACES = re.compile(rb"[ \t]+")
+_OPEN_ENDS = (b" \r", b"\r", b" ")
 
 
-def body_form(body: bytes, *, relaxed: bool) -> Iterator[bytes]:
-    """A body as it is hashed, piece by piece, so that a large one is not held twice.
+def body_form(body: Iterable[bytes], *, relaxed: bool) -> Iterator[bytes]:
+    """A body as it is hashed, piece by piece, so that a large one need not be held at all.
 
     Simple (§3.4.3): without empty lines at the end. Relaxed (§3.4.4): also without white space at line ends, and runs
     of it are one space. Both end with one CRLF, but for a relaxed body of nothing, which is nothing.
 
     Args:
-        body: CRLF line ends only.
+        body: Its pieces, however they are cut; CRLF line ends only.
         relaxed: Which of the two.
     """
     something = not relaxed
     waiting = 0  # line ends that count only if something follows
-    for part in _whole_lines(body):
-        shaped = _relaxed(part) if relaxed else part
+    for shaped in _relaxed(body) if relaxed else _whole_ends(body):
         kept = shaped.rstrip(_LINE_END)
         if kept:
             yield from _line_ends(waiting)
@@ -35,21 +35,26 @@ def body_form(body: bytes, *, relaxed: bool) -> Iterator[bytes]:
         yield _LINE_END
 
 
-def _whole_lines(body: bytes) -> Iterator[bytes]:
-    """Pieces that end where a line does, of about `_PIECE_BYTES` unless a line is longer."""
-    begin = 0
-    while begin < len(body):
-        end = body.find(_LINE_END, begin + _PIECE_BYTES)
-        end = len(body) if end < 0 else end + len(_LINE_END)
-        yield body[begin:end]
-        begin = end
+def _whole_ends(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Pieces that do not end within a line end."""
+    held = b""
+    for piece in pieces:
+        part = held + piece
+        held = b"\r" if part.endswith(b"\r") else b""
+        yield part[: len(part) - len(held)]
+    yield held
 
 
-def _relaxed(lines: bytes) -> bytes:
-    lines = lines.replace(b"\t", b" ")
-    while b"  " in lines:
-        lines = lines.replace(b"  ", b" ")
-    return lines.replace(b" \r\n", b"\r\n")
+def _relaxed(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """What the next piece could still change, a space and half a line end, waits for it."""
+    held = b""
+    for piece in pieces:
+        part = (held + piece).replace(b"\t", b" ")
+        while b"  " in part:
+            part = part.replace(b"  ", b" ")
+        held = next((end for end in _OPEN_ENDS if part.endswith(end)), b"")
+        yield part[: len(part) - len(held)].replace(b" \r\n", b"\r\n")
+    yield held
 
 
 def _line_ends(count: int) -> Iterator[bytes]:

@@ -63,6 +63,6 @@ class SignatureChecker:
 
     def _hash_body(self, relaxed: bool) -> bytes:  # noqa: FBT001  a key of the cache
         digest = hashlib.sha256()
-        for piece in body_form(self._mail.body, relaxed=relaxed):
+        for piece in body_form(self._mail.body(), relaxed=relaxed):
             digest.update(piece)
         return digest.digest()

@@ -108,7 +108,7 @@ class Signer:
         self, name: str, mail: RawMail, wanted: Mapping[str, str | None], body: bytes | None
     ) -> bytes:
         header, _, form = (wanted.get("c") or "simple/simple").partition("/")
-        shaped = b"".join(body_form(mail.body if body is None else body, relaxed=form == "relaxed"))
+        shaped = b"".join(body_form(mail.body() if body is None else [body], relaxed=form == "relaxed"))
         hashed = base64.b64encode(hashlib.sha256(shaped).digest())
         raw = _header(name, {"bh": hashed.decode()} | dict(wanted))
         own = Field(name.lower(), "", raw)

@@ -3,12 +3,12 @@
 Only the text that a mail program shows as the message becomes the instruction. An HTML *file* is a file (row 69).
 """
 
-import email
 import email.errors
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
+from email.parser import BytesFeedParser
 from email.policy import Policy
 
 from airut_gateway_email.content.charsets import decode_text, decode_words
@@ -73,9 +73,12 @@ class _Collected:
     def has_text(self) -> bool:
         return any(map(str.strip, self.texts))
 
-    def parse(self, data: bytes) -> Message:
+    def parse(self, pieces: Iterable[bytes]) -> Message:
         """The parts of a mail, or of what one encloses; no more of them are made than are allowed."""
-        return email.message_from_bytes(data, _class=self._part)  # type: ignore[arg-type]  # it is called with a policy
+        parser = BytesFeedParser(self._part)  # type: ignore[arg-type]  # it is called with a policy
+        for piece in pieces:
+            parser.feed(piece)
+        return parser.close()
 
     def _part(self, *, policy: Policy) -> Message:
         self.parts += 1
@@ -92,7 +95,7 @@ def read_mail(mail: RawMail) -> IncomingMail:
     """
     collected = _Collected()
     try:
-        _collect(collected.parse(mail.data), collected, depth=0, is_body=True)
+        _collect(collected.parse(mail.source.pieces()), collected, depth=0, is_body=True)
     except RecursionError:
         raise undecodable("its parts are nested too deeply") from None
     text = clean_text("\n\n".join(part for part in collected.texts if part.strip()))
@@ -146,7 +149,7 @@ def _chosen(subtype: str, children: Sequence[Message]) -> tuple[Message, ...]:
 def _collect_leaf(part: Message, into: _Collected, *, depth: int, is_body: bool) -> None:
     kind = part.get_content_type()
     if is_body and kind in SMIME and (depth == 0 or not _is_file(part) or _raw_name(part) == "smime.p7m"):
-        _collect(into.parse(opaque_content(_content(part))), into, depth=depth + 1, is_body=True)
+        _collect(into.parse([opaque_content(_content(part))]), into, depth=depth + 1, is_body=True)
     elif kind in TNEF:
         _collect_winmail(part, into, is_body=is_body)
     elif is_body and not _is_file(part) and kind == "text/plain":

@@ -37,6 +37,8 @@ def unpack(data: bytes) -> Unpacked | None:
             _bytes(found.htmlbody),
             tuple((file.long_filename() or "", _bytes(file.data)) for file in found.attachments),
         )
+    except MemoryError:
+        raise  # says nothing about the container
     except Exception:  # noqa: BLE001  # the library meets hostile bytes, and promises nothing about its errors
         return None
 
