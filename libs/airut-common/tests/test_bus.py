@@ -1,5 +1,8 @@
 import asyncio
+import hashlib
+import tracemalloc
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -205,6 +208,22 @@ async def test_blobs_come_back_as_they_were(bus: Bus, size: int) -> None:
     data = bytes(range(256)) * (size // 256 + 1)
     ref = await bus.put_blob(data[:size], name="../../etc/passwd", media_type="text/plain")
     assert await bus.get_blob(ref) == data[:size]
+
+
+@pytest.mark.parametrize("size", [0, 10, 3_000_000])
+async def test_files_are_blobs_as_well_and_are_never_held_whole(bus: Bus, tmp_path: Path, size: int) -> None:
+    data = (bytes(range(256)) * (size // 256 + 1))[:size]
+    path = tmp_path / "file"
+    path.write_bytes(b"before" + data)
+    with path.open("rb") as file:
+        file.seek(len(b"before"))
+        tracemalloc.start()
+        ref = await bus.put_file(file, name="a.bin", media_type="application/x-thing")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert (ref.size_bytes, ref.sha256) == (size, hashlib.sha256(data).hexdigest())
+    assert await bus.get_blob(ref) == data
+    assert peak < 1_500_000
 
 
 async def test_a_blob_that_is_not_what_the_reference_says_is_refused(bus: Bus) -> None:

@@ -39,6 +39,18 @@ async def test_it_returns_what_was_written_and_the_exit_code(tmp_path: Path) -> 
     assert (done.returncode, done.stdout, done.stderr) == (3, b"in " + f"{tmp_path}\n".encode(), b"err\n")
 
 
+async def test_it_inherits_the_descriptors_that_are_meant_for_it_and_no_others(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("inherited")
+    with (tmp_path / "file").open() as meant, (tmp_path / "file").open() as other:
+        os.set_inheritable(other.fileno(), True)
+        script = f"cat <&{meant.fileno()}; cat <&{other.fileno()}"
+        done = await run(
+            ["bash", "-c", script], timeout_seconds=LIMIT, pass_fds=[meant.fileno()], check=False
+        )
+    assert done.stdout == b"inherited"
+    assert b"Bad file descriptor" in done.stderr
+
+
 async def test_much_in_and_much_out_does_not_block() -> None:
     data = os.urandom(3_000_000)
     assert (await run(["cat"], timeout_seconds=LIMIT, stdin=data)).stdout == data

@@ -47,11 +47,12 @@ async def run(
     stdin: bytes | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    pass_fds: Sequence[int] = (),
     check: bool = True,
     on_stderr: Callable[[bytes], None] | None = None,
 ) -> Completed:
-    """Run a program to its end and return what it wrote; `on_stderr` gets its standard error as it comes, of
-    which then only the end is returned; there is no `stdin` then.
+    """Run a program to its end and return what it wrote. It inherits the descriptors `pass_fds` and no others.
+    `on_stderr` gets its standard error as it comes, of which then only the end is returned; there is no `stdin` then.
 
     Raises:
         ProcessTimedOut: the deadline passed; the whole process group has been killed.
@@ -66,6 +67,7 @@ async def run(
             stderr=asyncio.subprocess.PIPE,
             env=None if env is None else dict(env),
             cwd=cwd,
+            pass_fds=pass_fds,
             start_new_session=True,
         )
     except OSError as error:

@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import io
+from typing import Any, BinaryIO, override
 
 from nats.js import JetStreamContext
 from nats.js.api import ObjectMeta
@@ -17,20 +19,45 @@ TRANSFER_SECONDS = 60.0
 
 async def put_blob(js: JetStreamContext, data: bytes, *, name: str, media_type: str) -> BlobRef:
     """Store bytes under a generated name; `name` is only for people."""
+    blob = await _put(js, data)
+    digest = hashlib.sha256(data).hexdigest()
+    return BlobRef(blob=blob, name=name, media_type=media_type, size_bytes=len(data), sha256=digest)
+
+
+async def put_file(js: JetStreamContext, file: BinaryIO, *, name: str, media_type: str) -> BlobRef:
+    """Store what is left of a file, read in a thread and never held whole."""
+    source = _Counted(file)
+    blob = await _put(js, source)
+    digest = source.digest.hexdigest()
+    return BlobRef(blob=blob, name=name, media_type=media_type, size_bytes=source.count, sha256=digest)
+
+
+async def _put(js: JetStreamContext, data: "bytes | _Counted") -> str:
     blob = new_id()
     try:
         async with asyncio.timeout(TRANSFER_SECONDS):
             store = await js.object_store(BLOB_BUCKET)
             await store.put(blob, data, meta=ObjectMeta(name=blob))
     except AWAY as error:
-        raise BusUnavailable(f"blob of {len(data)} bytes: {error!r}") from error
-    return BlobRef(
-        blob=blob,
-        name=name,
-        media_type=media_type,
-        size_bytes=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
-    )
+        raise BusUnavailable(f"a blob was not stored: {error!r}") from error
+    return blob
+
+
+class _Counted(io.BufferedIOBase):
+    """A file that knows how much was read from it, and its digest."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+        self.count = 0
+
+    @override
+    def readinto(self, buffer: Any) -> int:
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        self.digest.update(data)
+        self.count += len(data)
+        return len(data)
 
 
 async def get_blob(js: JetStreamContext, ref: BlobRef) -> bytes:

@@ -5,7 +5,7 @@ import contextlib
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
-from typing import Any
+from typing import Any, BinaryIO
 
 from nats.aio.client import Client
 from nats.errors import MaxPayloadError
@@ -256,6 +256,14 @@ class Bus:
             BusUnavailable: not stored.
         """
         return await blobs.put_blob(self._js, data, name=name, media_type=media_type)
+
+    async def put_file(self, file: BinaryIO, *, name: str, media_type: str) -> BlobRef:
+        """The same for what is left of a file, which is never held whole.
+
+        Raises:
+            BusUnavailable: not stored.
+        """
+        return await blobs.put_file(self._js, file, name=name, media_type=media_type)
 
     async def get_blob(self, ref: BlobRef) -> bytes:
         """The bytes of a reference.
