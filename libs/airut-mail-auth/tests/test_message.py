@@ -1,7 +1,7 @@
 """Mails that different readers could read differently are refused, not repaired."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import pytest
@@ -73,7 +73,7 @@ class _Cut:
     data: bytes
     size: int
 
-    def pieces(self, begin: int = 0) -> Iterator[bytes]:
+    def pieces(self, begin: int = 0) -> Generator[bytes]:
         for start in range(begin, len(self.data), self.size):
             yield self.data[start : start + self.size]
 

@@ -40,6 +40,7 @@ class Gateway:
 
     bus: Bus
     zone: ZoneServer
+    spool: Path
     repos: dict[str, RepoConfig] = field(
         default_factory=lambda: {
             "demo": repo("demo@airut.example"),
@@ -76,7 +77,13 @@ class Gateway:
 
     def listener(self) -> SmtpListener:
         resolver = Resolver(("127.0.0.1", self.zone.port))
-        intake = Intake(self.bus, email=self.email, repos=lambda: self.repos, resolver=lambda: resolver)
+        intake = Intake(
+            self.bus,
+            email=self.email,
+            repos=lambda: self.repos,
+            resolver=lambda: resolver,
+            spool=self.spool,
+        )
         return SmtpListener(
             SmtpRules(
                 settings=lambda: SmtpSettings(
@@ -91,6 +98,7 @@ class Gateway:
                 recipient=lambda address: find_recipient(address, self.repos),
                 accept=intake.accept,
                 refused=self.refused,
+                spool=self.spool,
             )
         )
 
@@ -156,9 +164,11 @@ def dot_stuffed(data: bytes) -> bytes:
 
 
 @pytest.fixture
-async def gateway(bus: Bus, zone: ZoneServer, lovelace: SigningDomain) -> AsyncIterator[Gateway]:
+async def gateway(
+    bus: Bus, zone: ZoneServer, lovelace: SigningDomain, tmp_path: Path
+) -> AsyncIterator[Gateway]:
     """A listening gateway for `demo@airut.example`, which Ada may write to."""
-    gateway = Gateway(bus, zone)
+    gateway = Gateway(bus, zone, tmp_path)
     listener = gateway.listener()
     host, _, port = (await listener.start("127.0.0.1", 0)).rpartition(":")
     gateway.host, gateway.port = host, int(port)

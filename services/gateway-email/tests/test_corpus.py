@@ -88,7 +88,7 @@ async def test_the_verdict(name: str):
         assert read_mail(parse_raw_mail(_data(name))).text == case["text"]
 
 
-async def test_the_answer_in_smtp(bus: Bus):
+async def test_the_answer_in_smtp(bus: Bus, tmp_path: Path):
     """The whole way in, up to the bus."""
     repos = {"demo": repo("demo@airut.example")}
     wrong = []
@@ -98,7 +98,9 @@ async def test_the_answer_in_smtp(bus: Bus):
             authentication=SenderAuthConfig.model_validate_json(json.dumps(case["rules"])),
             relay=RelayConfig(host="127.0.0.1", port=25, security="plain"),
         )
-        intake = Intake(bus, email=lambda email=email: email, repos=lambda: repos, resolver=lambda: ZONE)
+        intake = Intake(
+            bus, email=lambda email=email: email, repos=lambda: repos, resolver=lambda: ZONE, spool=tmp_path
+        )
         arrival = Arrival(_envelope(case), Recipient("demo", "demo@airut.example"), _data(name), NOW)
         try:
             await intake.accept(arrival)

@@ -67,6 +67,7 @@ class Fetching:
             email=self.gateway.email,
             repos=lambda: self.gateway.repos,
             resolver=lambda: resolver,
+            spool=self.gateway.spool,
         )
         self.fetcher = ImapFetcher(
             ImapRules(
@@ -79,6 +80,7 @@ class Fetching:
                 accept=intake.accept,
                 refused=self._refused,
                 report=self._report,
+                spool=self.gateway.spool,
             )
         )
         task = asyncio.ensure_future(self.fetcher.run())

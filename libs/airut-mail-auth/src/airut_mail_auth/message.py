@@ -6,7 +6,8 @@ is refused here instead of being repaired: bare CR and LF, NUL, 8-bit header fie
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,7 +48,7 @@ class Field:
 class Source(Protocol):
     """Where the bytes of a mail lie."""
 
-    def pieces(self, begin: int = 0) -> Iterator[bytes]:
+    def pieces(self, begin: int = 0) -> Generator[bytes]:
         """All from `begin` on, in pieces that are never empty; as often as one asks, in any thread."""
 
 
@@ -57,7 +58,7 @@ class InMemory:
 
     data: bytes
 
-    def pieces(self, begin: int = 0) -> Iterator[bytes]:
+    def pieces(self, begin: int = 0) -> Generator[bytes]:
         """All from `begin` on."""
         for start in range(begin, len(self.data), PIECE_BYTES):
             yield self.data[start : start + PIECE_BYTES]
@@ -105,7 +106,8 @@ def split_message(data: bytes | Source) -> RawMail:
     """
     source = InMemory(data) if isinstance(data, bytes) else data
     _check_lines(source.pieces())
-    head, body_at = _head(source.pieces())
+    with closing(source.pieces()) as pieces:  # it is not read to its end
+        head, body_at = _head(pieces)
     if _FORBIDDEN_IN_HEADER.search(head):
         raise BadMessage("its header contains control characters or unencoded 8-bit characters")
     digest = hashlib.sha256()

@@ -56,8 +56,13 @@ async def run(service: Service) -> None:
     secrets = await stack.enter_async_context(watch_secrets(service.bus, NAME, key))
     secret = partial(secrets.get, None)
     live = await LiveSettings.open(config, secret)
+    spool = service.settings.state_dir
     intake = Intake(
-        service.bus, email=lambda: live.email, repos=lambda: config.repos, resolver=lambda: live.resolver
+        service.bus,
+        email=lambda: live.email,
+        repos=lambda: config.repos,
+        resolver=lambda: live.resolver,
+        spool=spool,
     )
     refused = RefusalReporter(service.report, time.monotonic)
     rules = SmtpRules(
@@ -65,6 +70,7 @@ async def run(service: Service) -> None:
         recipient=lambda address: find_recipient(address, config.repos),
         accept=intake.accept,
         refused=refused,
+        spool=spool,
     )
     tokens = AccessTokens(secret, service.settings.state_dir / "imap-refresh-token")
     credentials = MailboxCredentials(secrets, tokens)
@@ -79,6 +85,7 @@ async def run(service: Service) -> None:
             accept=intake.accept,
             refused=refused,
             report=service.report,
+            spool=spool,
         )
     )
     relay = Relay(lambda: live.email.relay, secret)

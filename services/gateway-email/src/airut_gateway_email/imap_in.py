@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import structlog
 
@@ -22,13 +23,16 @@ from airut_common.secrets import Secret
 from airut_gateway_email.errors import MailError, MailLater, MailRefused
 from airut_gateway_email.imap_mail import check_listed, check_sent, recipients_of
 from airut_gateway_email.imap_session import ImapFailed, ImapLoginFailed, ImapSession, Listed
-from airut_gateway_email.rawmail import parse_raw_mail
+from airut_gateway_email.rawmail import parse_arrived
 from airut_gateway_email.refusals import Report
 from airut_gateway_email.requests import Arrival
 from airut_gateway_email.sender_auth import Mailbox
+from airut_gateway_email.spool import IN_MEMORY_BYTES, Incoming, SpoolFile
 
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 120.0
+FETCH_BYTES = IN_MEMORY_BYTES
+"""In one answer of the server, which is held in memory."""
 
 log = structlog.get_logger()
 
@@ -52,6 +56,8 @@ class ImapRules:
     refused: Callable[[MailError, str, str | None], Awaitable[None]]
     """Tell the operator: the error, the mailbox's host, the repository if known."""
     report: Report
+    spool: Path
+    """On the file system that takes large mails."""
 
 
 class ImapFetcher:
@@ -151,11 +157,11 @@ class ImapFetcher:
         """Take one message in; whether it has left the folder."""
         try:
             check_listed(listed, self._rules.max_message_bytes(), self._rules.longest_age(), utc_now())
-            data = await self._call(session.fetch, listed.uid, self._rules.max_message_bytes())
-            if data is None:
-                return False  # somebody else has taken it away
             try:
-                await self._take(config, data)
+                with Incoming(self._rules.spool) as incoming:
+                    if not await self._fetch(session, listed, incoming):
+                        return False  # somebody else has taken it away
+                    await self._take(config, await incoming.finish())
             except (MailError, ImapFailed):
                 raise
             except Exception as error:
@@ -175,7 +181,27 @@ class ImapFetcher:
                 await self._call(session.move, listed.uid, config.done_folder)
         return True
 
-    async def _take(self, config: ImapConfig, data: bytes) -> None:
+    async def _fetch(self, session: ImapSession, listed: Listed, incoming: Incoming) -> bool:
+        """The whole message; False: it is gone.
+
+        Raises:
+            MailRefused: it is too large.
+            MailLater: there is no room for it.
+        """
+        max_bytes = self._rules.max_message_bytes()
+        while True:
+            wanted = min(FETCH_BYTES, max_bytes + 1 - incoming.size_bytes)
+            data = await self._call(session.fetch, listed.uid, incoming.size_bytes, wanted)
+            if data is None:
+                return False
+            await incoming.add(data)
+            if incoming.size_bytes > max_bytes:
+                raise MailRefused("the mail is larger than its server said", code=552, status="5.3.4")
+            # A server that gives less than it was asked for is at the end only if it says the same of the size.
+            if not data or (len(data) < wanted and incoming.size_bytes >= listed.size_bytes):
+                return True
+
+    async def _take(self, config: ImapConfig, data: bytes | SpoolFile) -> None:
         """One request for each repository that the mail is for.
 
         Raises:
@@ -183,9 +209,7 @@ class ImapFetcher:
             MailRefused: none of them takes it.
         """
         now = utc_now()
-        if len(data) > self._rules.max_message_bytes():
-            raise MailRefused("the mail is larger than its server said", code=552, status="5.3.4")
-        mail = parse_raw_mail(data)
+        mail = await parse_arrived(data)
         check_sent(mail, self._rules.longest_age(), now)
         refusals: list[MailRefused] = []
         accepted = 0

@@ -109,16 +109,17 @@ class ImapSession:
                 ]
             return found
 
-    def fetch(self, uid: int, max_bytes: int) -> bytes | None:
-        """The first `max_bytes` and one more of a message; None: it is gone.
+    def fetch(self, uid: int, begin: int, count: int) -> bytes | None:
+        """At most so many bytes of a message from `begin` on, none behind its end; None: it is gone.
 
         Raises:
             ImapFailed: it cannot be done.
         """
         with _translated(self._config):
-            answers = self._client.fetch([uid], [f"BODY.PEEK[]<0.{max_bytes + 1}>"])
-            data = answers.get(uid, {}).get(b"BODY[]<0>")
-            return data if isinstance(data, bytes) else None
+            answer = self._client.fetch([uid], [f"BODY.PEEK[]<{begin}.{count}>"]).get(uid, {})
+            key = f"BODY[]<{begin}>".encode()
+            # Behind the end of a message, servers say "" or NIL.
+            return bytes(answer[key] or b"") if key in answer else None
 
     def delete(self, uid: int) -> None:
         """Remove a message for good.

@@ -2,30 +2,33 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from email.utils import getaddresses
+from pathlib import Path
 
 import structlog
 
 from airut_common.bus import Bus, BusUnavailable
 from airut_common.config.models import EmailConfig, RepoConfig
-from airut_common.contracts.v1 import TaskRequest, utc_now
+from airut_common.contracts.v1 import BlobRef, TaskRequest, utc_now
 from airut_common.contracts.v1.subjects import task_requested
-from airut_gateway_email.content.mail import IncomingMail, read_mail
-from airut_gateway_email.content.quotes import NewText, new_text
+from airut_gateway_email.content.mail import Attachment
 from airut_gateway_email.errors import MailLater, MailRefused
+from airut_gateway_email.large.reader import LargeMails
 from airut_gateway_email.loops import automatic_reason
 from airut_gateway_email.rates import PER_CONVERSATION, PER_SENDER, RateCap
-from airut_gateway_email.rawmail import RawMail, parse_raw_mail
+from airut_gateway_email.rawmail import RawMail, parse_arrived
+from airut_gateway_email.reading import Reading, StoredFile, take_apart
 from airut_gateway_email.recipients import Recipient, is_ours
-from airut_gateway_email.requests import Arrival, Understood, build_request, files_of
+from airut_gateway_email.requests import Arrival, Understood, build_request
 from airut_gateway_email.sender_auth import Envelope, Mailbox, Proof, Resolver, prove
 from airut_gateway_email.sender_auth.allowlist import matching_rule
 from airut_gateway_email.threads import find_conversation
 from airut_mail_auth.addresses import Address, BadAddress, parse_address, parse_from
 
 AT_ONCE = 4
-"""Mails whose parts are decoded at the same moment."""
+"""Small mails whose parts are decoded at the same moment."""
 
 log = structlog.get_logger()
 
@@ -40,6 +43,7 @@ class Intake:
         email: Callable[[], EmailConfig],
         repos: Callable[[], Mapping[str, RepoConfig]],
         resolver: Callable[[], Resolver],
+        spool: Path,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._bus = bus
@@ -47,6 +51,7 @@ class Intake:
         self._repos = repos
         self._resolver = resolver
         self._at_once = asyncio.Semaphore(AT_ONCE)
+        self._large = LargeMails(spool)
         self._per_sender = RateCap(PER_SENDER, clock)
         self._per_conversation = RateCap(PER_CONVERSATION, clock)
 
@@ -57,7 +62,7 @@ class Intake:
             MailRefused: the mail will never be one.
             MailLater: it cannot be judged or stored now.
         """
-        mail = parse_raw_mail(arrival.data)
+        mail = await parse_arrived(arrival.data)
         author = _author(mail)
         config = self._repo(arrival.recipient)
         self._refuse_automatic(mail, author, arrival.envelope)
@@ -74,14 +79,27 @@ class Intake:
         if proof.method != "trusted-header":
             _require_addressed(mail, config, proof)
         conversation = find_conversation(mail, self._email().hostname)
-        async with self._at_once:  # not around the proof: a stranger decides how long his DNS takes
-            content, said = await asyncio.to_thread(_read, mail, arrival.recipient, conversation)
-        self._count(author, conversation)
-        found = Understood(mail, author, proof, record, rule, content, conversation, said)
-        request = build_request(arrival, found)
-        await self._publish(await self._with_files(request, found))
+        async with self._reading(arrival, mail, continues=conversation is not None) as reading:
+            self._count(author, conversation)
+            found = Understood(mail, author, proof, record, rule, conversation, reading)
+            request = build_request(arrival, found)
+            await self._publish(await self._with_files(request, reading.files))
         log.info("mail_accepted", request=request.id, repo=request.repo, sender=request.sender)
         return request.id
+
+    @asynccontextmanager
+    async def _reading(
+        self, arrival: Arrival, mail: RawMail, *, continues: bool
+    ) -> AsyncIterator[Reading[Attachment | StoredFile]]:
+        """Only of mails that are proven: a stranger has no parser at work, and decides how long his DNS takes."""
+        address = arrival.recipient.address
+        if not isinstance(arrival.data, bytes):
+            async with self._large.reading(arrival.data, address, continues=continues) as stored:
+                yield stored
+            return
+        async with self._at_once:
+            reading = await asyncio.to_thread(take_apart, mail, address, continues=continues)
+        yield reading
 
     def _repo(self, recipient: Recipient) -> RepoConfig:
         config = self._repos().get(recipient.repo)
@@ -105,26 +123,26 @@ class Intake:
         if conversation is not None and not self._per_conversation.take(conversation):
             raise MailLater("this conversation has too many mails this hour", code=450, status="4.7.1")
 
-    async def _with_files(self, request: TaskRequest, found: Understood) -> TaskRequest:
+    async def _with_files(
+        self, request: TaskRequest, files: Sequence[Attachment | StoredFile]
+    ) -> TaskRequest:
         try:
-            blobs = [
-                await self._bus.put_blob(file.data, name=file.name, media_type=file.media_type)
-                for file in files_of(found)
-            ]
+            blobs = [await self._put(file) for file in files]
         except BusUnavailable as error:
             raise _not_stored(error) from error
         return request.model_copy(update={"attachments": tuple(blobs), "accepted_at": utc_now()})
+
+    async def _put(self, file: Attachment | StoredFile) -> BlobRef:
+        if isinstance(file, Attachment):
+            return await self._bus.put_blob(file.data, name=file.name, media_type=file.media_type)
+        with file.open() as content:
+            return await self._bus.put_file(content, name=file.name, media_type=file.media_type)
 
     async def _publish(self, request: TaskRequest) -> None:
         try:
             await self._bus.publish(task_requested(request.repo), request, msg_id=request.id)
         except BusUnavailable as error:
             raise _not_stored(error) from error
-
-
-def _read(mail: RawMail, recipient: Recipient, conversation: str | None) -> tuple[IncomingMail, NewText]:
-    content = read_mail(mail)
-    return content, new_text(content.text, recipient.address, continues=conversation is not None)
 
 
 def _author(mail: RawMail) -> Address:

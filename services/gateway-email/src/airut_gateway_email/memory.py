@@ -1,7 +1,8 @@
-"""Memory of large mails goes back to the system."""
+"""Memory of large mails goes back to the system, and how much it was."""
 
 import contextlib
 import ctypes
+from pathlib import Path
 
 _M_MMAP_THRESHOLD = -3
 _THRESHOLD_BYTES = 1024 * 1024
@@ -15,3 +16,11 @@ def return_large_blocks() -> None:
     """
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _THRESHOLD_BYTES)
+
+
+def peak_bytes() -> int:
+    """The most that this process has held (proc(5): `VmHWM`; getrusage(2) counts what it was forked from, too)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0

@@ -5,18 +5,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from airut_common.contracts.v1 import EmailEvidence, EmailRoute, TaskRequest
-from airut_gateway_email.content.mail import Attachment, IncomingMail
-from airut_gateway_email.content.quotes import WHOLE_MAIL, NewText
+from airut_gateway_email.content.mail import Attachment
 from airut_gateway_email.errors import MailRefused
 from airut_gateway_email.rawmail import RawMail
+from airut_gateway_email.reading import MAX_TEXT_CHARACTERS, Reading, StoredFile
 from airut_gateway_email.recipients import Recipient
 from airut_gateway_email.sender_auth import Envelope, Mailbox, Proof
+from airut_gateway_email.spool import SpoolFile
 from airut_gateway_email.threads import references_for_answer
 from airut_mail_auth import Record
 from airut_mail_auth.addresses import Address
 
-MAX_TEXT_CHARACTERS = 512 * 1024
-MAX_QUESTION_CHARACTERS = 4000
 MAX_RECORD_BYTES = 16 * 1024
 MAX_EXPLANATION = 1000
 MAX_REQUEST_BYTES = 900 * 1024
@@ -29,7 +28,7 @@ class Arrival:
 
     envelope: Envelope | Mailbox
     recipient: Recipient
-    data: bytes
+    data: bytes | SpoolFile
     received_at: datetime
 
 
@@ -44,10 +43,8 @@ class Understood:
     """How that was decided."""
     rule: str
     """The entry of the sender list that matched."""
-    content: IncomingMail
     conversation: str | None
-    said: NewText
-    """The author's own words in it."""
+    reading: Reading[Attachment | StoredFile]
 
 
 def build_request(arrival: Arrival, found: Understood) -> TaskRequest:
@@ -57,8 +54,7 @@ def build_request(arrival: Arrival, found: Understood) -> TaskRequest:
         MailRefused: its text is too long for the bus.
     """
     recipient, author = arrival.recipient, str(found.author)
-    text = found.said.text
-    if len(text) > MAX_TEXT_CHARACTERS:
+    if len(found.reading.text) > MAX_TEXT_CHARACTERS:
         raise _too_long()
     in_reply_to, references = references_for_answer(found.mail)
     request = TaskRequest(
@@ -74,31 +70,23 @@ def build_request(arrival: Arrival, found: Understood) -> TaskRequest:
             rule=found.rule,
             record=_bounded(found.record).as_json(),
         ),
-        subject=found.content.subject,
-        text=text,
+        subject=found.reading.subject,
+        text=found.reading.text,
         model=recipient.model,
         # Back to the proven author alone, whatever Reply-To and Cc say (row 52).
         route=EmailRoute(
             recipient=author,
             from_address=recipient.address,
-            subject=found.content.subject,
+            subject=found.reading.subject,
             in_reply_to=in_reply_to,
             references=references,
-            question=found.said.own[:MAX_QUESTION_CHARACTERS],
+            question=found.reading.question,
         ),
         received_at=arrival.received_at,
     )
     if len(request.encode()) > MAX_REQUEST_BYTES:
         raise _too_long()
     return request
-
-
-def files_of(found: Understood) -> tuple[Attachment, ...]:
-    """The files that came along, and the whole text if something of it was left out."""
-    if not found.said.cut:
-        return found.content.attachments
-    whole = Attachment(WHOLE_MAIL, "text/plain", found.content.text.encode())
-    return (*found.content.attachments, whole)
 
 
 def request_id(repo: str, author: Address, mail: RawMail, proof: Proof) -> str:

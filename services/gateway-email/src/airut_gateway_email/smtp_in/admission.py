@@ -10,7 +10,7 @@ from airut_gateway_email.smtp_in.settings import SmtpSettings
 MAX_CONNECTIONS = 300
 MAX_CONNECTIONS_PER_PEER = 20
 MAX_TRANSFERS = 8
-"""Mails being received or judged at the same moment; each may hold the largest allowed size in memory."""
+"""Mails being received or judged at the same moment; each may take the largest allowed size on the disk."""
 
 UNKNOWN = "?"
 """Stands for a client whose address nobody has said."""

@@ -14,7 +14,9 @@ from airut_gateway_email.recipients import Recipient
 from airut_gateway_email.requests import Arrival
 from airut_gateway_email.sender_auth import Envelope
 from airut_gateway_email.smtp_in.admission import UNKNOWN, Gate, plain_address
+from airut_gateway_email.smtp_in.receiving import Flooding, receive
 from airut_gateway_email.smtp_in.settings import SmtpRules, SmtpSettings
+from airut_gateway_email.spool import Incoming, SpoolFile
 
 IDLE_SECONDS = 60.0
 TRANSFER_SECONDS = 240.0
@@ -137,12 +139,49 @@ class Session(SMTP):
         self._reset_timeout(TRANSFER_SECONDS + IDLE_SECONDS)
         deadline = asyncio.get_running_loop().call_later(TRANSFER_SECONDS, self._cut_off)
         try:
-            await super().smtp_DATA(arg)
+            with Incoming(self._rules.spool) as incoming:
+                await self._take(arg, incoming)
         finally:
             deadline.cancel()
             self._gate.end_transfer()
             if self.transport is not None:
                 self._reset_timeout()
+
+    async def _take(self, arg: str | None, incoming: Incoming) -> None:
+        """aiosmtpd's own way to take DATA holds all lines of it in memory."""
+        if await self.check_helo_needed() or await self.check_auth_needed("DATA"):
+            return
+        envelope = self.envelope
+        if not isinstance(envelope, _MailEnvelope) or envelope.recipient is None:
+            await self.push("503 5.5.1 RCPT first")
+            return
+        if arg:
+            await self.push("501 5.5.4 Syntax: DATA")
+            return
+        await self.push("354 End data with <CR><LF>.<CR><LF>")
+        try:
+            await receive(
+                self._reader,
+                incoming,
+                max_bytes=self._settings.max_message_bytes,
+                max_line=self.line_length_limit,
+            )
+            answer = await self._accept(envelope, envelope.recipient, await incoming.finish())
+        except MailError as error:
+            await self._rules.refused(error, self.client, envelope.recipient.repo)
+            answer = error.smtp_answer()
+            if isinstance(error, Flooding):
+                self._writer.write(answer.encode() + b"\r\n")
+                self._writer.close()
+                return
+        self.envelope = self._create_envelope()
+        await self.push(answer)
+
+    async def _accept(self, envelope: _MailEnvelope, recipient: Recipient, data: bytes | SpoolFile) -> str:
+        host_name = self.session.host_name if self.session else None
+        said = Envelope(self.client, host_name or "", envelope.mail_from or "")
+        request = await self._rules.accept(Arrival(said, recipient, data, utc_now()))
+        return f"250 2.6.0 accepted as {request}"
 
     def _cut_off(self) -> None:
         """Say why and hang up; that cancels what the transfer was doing."""
@@ -160,10 +199,6 @@ def _refusals(settings: SmtpSettings) -> dict[str, MailError]:
         wrong_login = MailLater("nobody can log in: its secret is not set", code=454, status="4.7.0")
     return {
         "Error: message size exceeds fixed maximum message size": too_large,
-        "Error: Too much mail data": too_large,
-        "Line too long (see RFC5321 4.5.3.1.6)": MailRefused(
-            "the mail has a line of more than 998 characters (RFC 5321 4.5.3.1.6)", status="5.6.0"
-        ),
         "5.7.8 Authentication credentials invalid": wrong_login,
     }
 
@@ -208,23 +243,6 @@ class _Hooks:
         envelope.recipient = found
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
-
-    async def handle_DATA(self, server: Session, session: Any, envelope: _MailEnvelope) -> str:  # noqa: N802
-        recipient, content = envelope.recipient, envelope.original_content
-        if recipient is None or content is None:
-            return "503 5.5.1 RCPT first"
-        arrival = Arrival(
-            Envelope(server.client, session.host_name or "", envelope.mail_from or ""),
-            recipient,
-            bytes(content),
-            utc_now(),
-        )
-        try:
-            request = await self._rules.accept(arrival)
-        except MailError as error:
-            await self._rules.refused(error, server.client, recipient.repo)
-            return error.smtp_answer()
-        return f"250 2.6.0 accepted as {request}"
 
     async def handle_exception(self, _error: Exception) -> str:
         log.exception("smtp_session_failed")

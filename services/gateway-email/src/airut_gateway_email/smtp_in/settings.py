@@ -4,6 +4,7 @@ import hmac
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from airut_common.secrets import Secret
 from airut_gateway_email.errors import MailError
@@ -63,3 +64,5 @@ class SmtpRules:
     """Store a mail and return its request id; raises `MailError`."""
     refused: Callable[[MailError, str, str | None], Awaitable[None]]
     """Tell the operator: the error, the client's address, the repository if known."""
+    spool: Path
+    """On the file system that takes large mails."""
