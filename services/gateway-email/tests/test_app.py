@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import aiosmtplib
 import nkeys
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from airut_common.bus import Bus, open_bus
 from airut_common.bus.server import NatsServer
@@ -21,6 +23,7 @@ from airut_common.config.models import InstallationConfig
 from airut_common.config.store import apply_config
 from airut_common.contracts.v1 import Reply, ServiceEvent, TaskRequest, subjects, utc_now
 from airut_gateway_email.testing.sink import MailSink
+from airut_mail_auth.testing.crafting import Signer
 from airut_mail_auth.testing.signing import SigningDomain, plain_mail
 
 
@@ -149,6 +152,35 @@ async def test_a_mail_comes_in_and_its_reply_goes_out(
         process.terminate()
         assert await asyncio.wait_for(process.wait(), 15) == 0
         assert not [entry async for entry in _present(bus)]
+
+
+async def test_a_mail_of_30_mb_leaves_the_memory_of_the_service_as_it_was(
+    nats_server, bus: Bus, zone, lovelace: SigningDomain, sink, tmp_path
+):
+    signer = Signer("lovelace.example", "large", Ed25519PrivateKey.generate())
+    zone.texts("large._domainkey.lovelace.example", signer.record)
+    await apply_config(bus, _installation(zone.endpoint, sink.port, max_message_bytes=64_000_000))
+    async with _process(nats_server.url, tmp_path / "state") as process:
+        address = await _address(bus)
+
+        async def send(size: int) -> None:
+            mail = plain_mail()
+            mail.add_attachment(
+                os.urandom(size), maintype="application", subtype="x-thing", filename="thing.bin"
+            )
+            assert "accepted as" in await _send(address, signer.dkim(mail.as_bytes(), at=int(time.time())))
+            assert (await _request(bus)).attachments[0].size_bytes == size
+
+        await send(2_000_000)  # has everything loaded that is needed
+        Path(f"/proc/{process.pid}/clear_refs").write_text("5")  # the peak is counted from now on (proc(5))
+        before = _memory_mib(process, "VmRSS")
+        await send(30_000_000)
+        assert _memory_mib(process, "VmHWM") - before < 10
+
+
+def _memory_mib(process: asyncio.subprocess.Process, name: str) -> float:
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
 
 
 async def test_its_own_identity_on_the_bus_is_enough(zone, lovelace: SigningDomain, sink, tmp_path):

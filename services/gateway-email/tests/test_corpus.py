@@ -2,6 +2,7 @@
 the agent reads. `corpus/make.py` writes it; `corpus.json` says what has to come out."""
 
 import json
+import os
 import subprocess
 import sys
 from datetime import datetime
@@ -16,12 +17,17 @@ from hypothesis import strategies as st
 from airut_common.bus import Bus
 from airut_common.config.models import EmailConfig, RelayConfig, SenderAuthConfig
 from airut_gateway_email.content.mail import read_mail
-from airut_gateway_email.errors import MailError
+from airut_gateway_email.errors import MailError, MailRefused
 from airut_gateway_email.intake import Intake
+from airut_gateway_email.large.messages import Question
+from airut_gateway_email.large.reader import stored_files
+from airut_gateway_email.large.worker import answer
 from airut_gateway_email.rawmail import parse_raw_mail
+from airut_gateway_email.reading import take_apart
 from airut_gateway_email.recipients import Recipient
 from airut_gateway_email.requests import Arrival
-from airut_mail_auth import DnsTemporary, Envelope, Record, Rules, verify_bytes
+from airut_gateway_email.spool import SpoolFile
+from airut_mail_auth import DnsTemporary, Envelope, Record, Rules, verify, verify_bytes
 
 from .conftest import repo
 
@@ -86,6 +92,53 @@ async def test_the_verdict(name: str):
     assert Record.model_validate_json(record.model_dump_json()) == record
     if case["text"] is not None:
         assert read_mail(parse_raw_mail(_data(name))).text == case["text"]
+
+
+async def test_on_the_disk_a_mail_is_judged_and_read_as_it_is_in_memory(tmp_path: Path):
+    """What every mail of the corpus would be, were it a large one."""
+    malformed = {name for name, case in CASES.items() if case["rule"] == "malformed"}
+    for name in malformed:
+        with SpoolFile.make(tmp_path) as spooled, pytest.raises(MailRefused):
+            spooled.write(_data(name))
+            parse_raw_mail(spooled)
+    for name in CASES.keys() - malformed:
+        case = CASES[name]
+        with SpoolFile.make(tmp_path) as spooled:
+            spooled.write(_data(name))
+            mail = parse_raw_mail(spooled)
+            judging = verify(mail, _envelope(case), ZONE, Rules(**case["rules"]), now=NOW)
+            assert await judging == await _judge(name, _data(name)), name
+            assert _by_worker(spooled, tmp_path) == _in_memory(_data(name)), name
+
+
+def _in_memory(data: bytes) -> object:
+    try:
+        found = take_apart(parse_raw_mail(data), "demo@airut.example", continues=True)
+    except MailRefused as error:
+        return error.smtp_answer()
+    files = [(file.name, file.media_type, file.data) for file in found.files]
+    return found.subject, found.text, found.question, files
+
+
+def _by_worker(mail: SpoolFile, folder: Path) -> object:
+    with SpoolFile.make(folder) as files:
+        question = Question(
+            mail=os.dup(mail.fileno()),
+            files=os.dup(files.fileno()),
+            our_address="demo@airut.example",
+            continues=True,
+            memory_bytes=0,
+            cpu_seconds=0,
+        )
+        found = answer(question)
+        if found.refused is not None:
+            refused = found.refused
+            return MailRefused(refused.text, code=refused.code, status=refused.status).smtp_answer()
+        content = []
+        for file in stored_files(found, files):
+            with file.open() as opened:
+                content.append((file.name, file.media_type, opened.read()))
+        return found.subject, found.text, found.question, content
 
 
 async def test_the_answer_in_smtp(bus: Bus, tmp_path: Path):

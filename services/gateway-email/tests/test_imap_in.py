@@ -1,6 +1,7 @@
 """Mail fetched from a real Dovecot: how it comes in, what becomes of it in its folder, and what a broken line does."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,9 +13,11 @@ import pytest
 
 from airut_common.config.imap import ImapConfig
 from airut_common.secrets import Secret
+from airut_gateway_email import imap_in
 from airut_gateway_email.errors import MailError
-from airut_gateway_email.imap_in import ImapFetcher, ImapRules
+from airut_gateway_email.imap_in import FETCH_BYTES, ImapFetcher, ImapRules
 from airut_gateway_email.intake import Intake
+from airut_gateway_email.large import reader
 from airut_gateway_email.sender_auth import Resolver
 from airut_gateway_email.testing.dovecot import PASSWORD, USER, Dovecot, dovecot_folder
 from airut_mail_auth.testing.signing import SigningDomain, plain_mail
@@ -111,6 +114,46 @@ async def test_a_mail_becomes_a_task_and_is_deleted(gateway, dovecot, lovelace: 
         assert request.evidence.record["mailbox"] == "localhost"
         assert "spf" not in request.evidence.record or not request.evidence.record["spf"]
         await dovecot.wait_until("INBOX", [])
+
+
+async def test_a_large_mail_is_fetched_in_parts_and_waits_for_a_worker_that_lives(
+    gateway, dovecot, lovelace: SigningDomain, monkeypatch
+):
+    gateway.max_message_bytes = 8 * FETCH_BYTES
+    data = random.randbytes(2 * FETCH_BYTES)
+    mail = plain_mail("Look at it.\n", subject="Large")
+    mail.add_attachment(data, maintype="application", subtype="x-thing", filename="thing.bin")
+    await dovecot.append(lovelace.sign(mail.as_bytes()))
+    monkeypatch.setattr(reader, "MEMORY_BYTES", 1)
+    fetching = Fetching(gateway, mailbox(dovecot, poll_seconds=1))
+    async with fetching.running():
+        async with asyncio.timeout(40):
+            while not fetching.refusals:
+                await asyncio.sleep(0.05)
+        assert fetching.refusals[0].smtp_answer().startswith("451 4.3.0")
+        assert await dovecot.subjects() == ["Large"]
+        monkeypatch.undo()
+        [request] = await gateway.requests(1)
+        await dovecot.wait_until("INBOX", [])
+    assert request.text == "Look at it."
+    assert await gateway.bus.get_blob(request.attachments[0]) == data
+
+
+@pytest.mark.parametrize(("parts", "more"), [(1, -1), (1, 0), (1, 1), (3, 0), (3, 1)])
+async def test_however_many_bytes_are_fetched_at_once_the_mail_is_whole(
+    gateway, dovecot, lovelace: SigningDomain, monkeypatch, parts: int, more: int
+):
+    mail = lovelace.sign(plain_mail("Words.\n").as_bytes())
+    mail = (
+        b"X-Filler: " + b"x" * (3 - len(mail) % 3) + b"\r\n" + mail
+    )  # so that it can be cut into equal parts
+    assert len(mail) % parts == 0
+    monkeypatch.setattr(imap_in, "FETCH_BYTES", len(mail) // parts + more)
+    await dovecot.append(mail)
+    async with Fetching(gateway, mailbox(dovecot)).running():
+        assert [request.text for request in await gateway.requests(1)] == [
+            "Words."
+        ]  # or its signature were broken
 
 
 async def test_idle_brings_a_mail_long_before_the_next_look(gateway, dovecot, lovelace: SigningDomain):

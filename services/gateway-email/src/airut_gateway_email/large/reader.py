@@ -54,7 +54,7 @@ class LargeMails:
             if answer.refused is not None:
                 refused = answer.refused
                 raise MailRefused(refused.text, code=refused.code, status=refused.status)
-            yield Reading(answer.subject, answer.text, answer.question, tuple(_stored(answer, files)))
+            yield Reading(answer.subject, answer.text, answer.question, tuple(stored_files(answer, files)))
 
 
 async def _ask(mail: SpoolFile, files: SpoolFile, our_address: str, *, continues: bool) -> Answer:
@@ -84,7 +84,8 @@ async def _ask(mail: SpoolFile, files: SpoolFile, our_address: str, *, continues
     return answer
 
 
-def _stored(answer: Answer, files: SpoolFile) -> Iterator[StoredFile]:
+def stored_files(answer: Answer, files: SpoolFile) -> Iterator[StoredFile]:
+    """What a worker has put into its file."""
     begin = 0
     for file in answer.files:
         end = begin + file.size_bytes

@@ -17,7 +17,7 @@ def main() -> int:
     """Answer one question; the exit code."""
     question = Question.model_validate_json(sys.stdin.buffer.read())
     _confine(question)
-    sys.stdout.buffer.write(_answer(question).model_dump_json().encode())
+    sys.stdout.buffer.write(answer(question).model_dump_json().encode())
     return 0
 
 
@@ -30,7 +30,8 @@ def _confine(question: Question) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def _answer(question: Question) -> Answer:
+def answer(question: Question) -> Answer:
+    """Read the mail and fill the file; closes both descriptors."""
     with SpoolFile.inherited(question.mail) as mail, SpoolFile.inherited(question.files) as files:
         try:
             found = take_apart(parse_raw_mail(mail), question.our_address, continues=question.continues)
