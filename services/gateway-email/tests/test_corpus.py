@@ -98,9 +98,10 @@ async def test_on_the_disk_a_mail_is_judged_and_read_as_it_is_in_memory(tmp_path
     """What every mail of the corpus would be, were it a large one."""
     malformed = {name for name, case in CASES.items() if case["rule"] == "malformed"}
     for name in malformed:
-        with SpoolFile.make(tmp_path) as spooled, pytest.raises(MailRefused):
+        with SpoolFile.make(tmp_path) as spooled:
             spooled.write(_data(name))
-            parse_raw_mail(spooled)
+            with pytest.raises(MailRefused):
+                parse_raw_mail(spooled)
     for name in CASES.keys() - malformed:
         case = CASES[name]
         with SpoolFile.make(tmp_path) as spooled:
