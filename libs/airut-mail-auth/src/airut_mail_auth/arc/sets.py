@@ -5,16 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from airut_mail_auth.addresses import BadAddress, canonical_domain
+from airut_mail_auth.authres.grammar import read_instance
 from airut_mail_auth.dkim.canonical import header_form, without_signature
-from airut_mail_auth.dkim.signatures import Signature, form_problem, signed_names
+from airut_mail_auth.dkim.signatures import Signature, are_names, form_problem, signed_names
 from airut_mail_auth.message import Field, RawMail
 from airut_mail_auth.tags import BadTags, parse_tags
 
 RESULTS, MESSAGE, SEAL = "arc-authentication-results", "arc-message-signature", "arc-seal"
 MAX_SETS = 50
 MAX_HEADER_BYTES = 16 * 1024
-_INSTANCE = re.compile(r"[ \t]*i[ \t]*=[ \t]*([0-9]{1,2})[ \t]*;(.*)")
-_NUMBER = re.compile(r"[1-9][0-9]?")
+_NUMBER = re.compile(r"0?[1-9]|[1-9][0-9]")  # §4.2.1: 1*2DIGIT
 
 
 class BadChain(ValueError):
@@ -67,8 +67,8 @@ def _read(field: Field) -> tuple[int, Mapping[str, str]]:
     if len(field.raw) > MAX_HEADER_BYTES:
         raise BadChain("a header is too long")
     if field.name == RESULTS:
-        match = _INSTANCE.fullmatch(field.value)
-        tags = {"i": match[1], "payload": match[2]} if match else {}
+        found = read_instance(field.value)
+        tags = {"i": found[0], "payload": found[1]} if found else {}
     else:
         try:
             tags = parse_tags(field.value)
@@ -105,14 +105,24 @@ def _signature(field: Field, tags: Mapping[str, str], *, required: Sequence[str]
     except BadAddress:
         raise BadChain(f"{name} has a bad domain") from None
     signed = signed_names(tags) if field.name == MESSAGE else ()
-    if SEAL in signed:
-        raise BadChain("a message signature covers a seal")  # §4.1.2
+    if field.name == MESSAGE:
+        _check_signed(signed)
     # ARC's `i=` is a number, not an identity: it must not be read as one when a key is judged.
     tags_of_key = {tag: value for tag, value in tags.items() if tag != "i"}
-    problem = form_problem(tags)
+    # §4.1.3: a seal has no other tags than these, and unknown ones are ignored.
+    problem = form_problem({tag: tags[tag] for tag in required} if field.name == SEAL else tags)
     if problem is not None:
         raise BadChain(f"{name}: {problem}")
     return Signature(int(tags["i"]), field, domain, tags["s"], tags_of_key, signed, None)
+
+
+def _check_signed(names: Sequence[str]) -> None:
+    if not are_names(names):
+        raise BadChain("a message signature has a malformed h=")
+    if SEAL in names:
+        raise BadChain("a message signature covers a seal")  # §4.1.2
+    if "from" not in names:
+        raise BadChain("a message signature leaves From open")  # RFC 6376 §5.4
 
 
 def sealed_header(sets: Sequence[ArcSet]) -> bytes:

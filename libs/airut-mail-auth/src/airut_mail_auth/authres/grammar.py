@@ -69,6 +69,14 @@ def read_authserv_id(text: str) -> str | None:
         return None
 
 
+def read_instance(text: str) -> tuple[str, str] | None:
+    """The digits of `i=` in front of ARC-Authentication-Results (RFC 8617 §4.1.1), and what follows its semicolon."""
+    try:
+        return _Reader(text).instance()
+    except BadResults:
+        return None
+
+
 def parse_results(text: str, *, without_id: bool = False) -> AuthResults:
     """Read a whole value, unfolded.
 
@@ -103,6 +111,18 @@ class _Reader:
         if version not in (None, "1") or self._peek() not in (";", ""):
             raise BadResults("its server or version is malformed")
         return name
+
+    def instance(self) -> tuple[str, str] | None:
+        self._skip()
+        if not self._take("i"):
+            return None
+        self._skip()
+        self._expect("=")
+        digits = self._match(_DIGITS)
+        self._skip()
+        if digits is None or not self._take(";"):
+            return None
+        return digits, self._text[self._at :]
 
     def results(self, *, first: bool) -> tuple[MethodResult, ...]:
         found: list[MethodResult] = []

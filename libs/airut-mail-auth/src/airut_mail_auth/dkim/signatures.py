@@ -105,6 +105,11 @@ def signed_names(tags: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(name.strip().lower() for name in tags.get("h", "").split(":"))
 
 
+def are_names(signed: Sequence[str]) -> bool:
+    """Whether `h=` has nothing but names of headers."""
+    return all(map(_FIELD_NAME.fullmatch, signed))
+
+
 def _malformed(signature: Signature) -> str | None:
     tags = signature.tags
     missing = [name for name in _REQUIRED if not tags.get(name)]
@@ -112,8 +117,6 @@ def _malformed(signature: Signature) -> str | None:
         return f"{missing[0]}= is missing"
     if tags["v"] != "1":
         return "unknown version"
-    if "dns/txt" not in {method.strip() for method in tags.get("q", "dns/txt").split(":")}:
-        return "its key is not in the DNS"
     if signature.identity != signature.domain and not signature.identity.endswith(f".{signature.domain}"):
         return "i= is outside of d="
     return None
@@ -125,6 +128,8 @@ def form_problem(tags: Mapping[str, str]) -> str | None:
         return "algorithm not accepted"
     if not _SELECTOR.fullmatch(tags.get("s", "")):
         return "bad selector"
+    if "dns/txt" not in {method.strip() for method in tags.get("q", "dns/txt").split(":")}:
+        return "its key is not in the DNS"
     if not _FORMS.fullmatch(tags.get("c", "simple")):
         return "unknown canonical form"
     try:
@@ -137,7 +142,7 @@ def form_problem(tags: Mapping[str, str]) -> str | None:
 
 def coverage_problem(mail: RawMail, signed: Sequence[str]) -> str | None:
     """Which header is left open to others; None when none is."""
-    if not all(map(_FIELD_NAME.fullmatch, signed)):
+    if not are_names(signed):
         return "h= is malformed"
     occurring = Counter(field.name for field in mail.fields)
     covered = Counter(signed)
