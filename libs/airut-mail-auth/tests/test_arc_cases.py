@@ -236,6 +236,35 @@ for name, head, cv in (
 ):
     case(f"results_instance_{name}", "4.1.1, 4.2.1", cv, last(1, head=head))
 
+INTERNATIONAL = "Jörg <jörg@bücher.example>"
+case(
+    "results_utf8",
+    "RFC 8616 3",
+    "pass",
+    last(1, results="mx.sealer.example; spf=pass smtp.mailfrom=jörg@bücher.example"),
+)
+case(
+    "mail_in_utf8",
+    "RFC 6532",
+    "pass",
+    lambda: ONE.add(
+        MAIL.replace(b"Ada <ada@lovelace.example>", INTERNATIONAL.encode()).replace(
+            b"greeting", "Grüße".encode()
+        )
+    ),
+)
+case(
+    "mail_in_utf8_changed",
+    "5.2 step 4",
+    "fail",
+    lambda: ONE.add(MAIL.replace(b"greeting", "Grüße".encode())).replace("ü".encode(), "u\u0308".encode()),
+)
+case("mail_in_latin_1", "RFC 6532", "malformed", lambda: ONE.add(MAIL.replace(b"greeting", b"Gr\xfc\xdfe")))
+case("seal_domain_in_utf8", "RFC 6376 3.2", "fail", last(1, seal={"d": "bücher.example"}))
+case("seal_tag_in_utf8", "RFC 6376 3.2", "fail", last(1, more_seal="; zz=ü"))
+case("seal_instance_in_other_digits", "4.2.1", "fail", last(1, seal={"i": "\u0661"}))
+case("results_instance_in_other_digits", "4.2.1", "fail", last(1, head=" i=\u0661"))
+
 # -- §4.4, §5.2 steps 2 and 3C: what the seals say -----------------------------------------------------------------
 
 for value in ("pass", "fail", "", "none none", "n one", "nonE!", "temperror", "0"):

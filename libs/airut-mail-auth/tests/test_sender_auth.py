@@ -29,6 +29,30 @@ async def test_an_aligned_signature_proves_the_author(judge, zone, algorithm, fo
     assert "message-id" in (proof.signed or ())
 
 
+async def test_an_international_author_is_proven_by_what_his_domain_publishes_under_its_a_labels(
+    judge, zone, refusal
+):
+    domain = SigningDomain("xn--bcher-kva.example")
+    domain.publish(zone)
+    mail = (
+        plain_mail(sender="jo@x.example")
+        .as_bytes()
+        .replace(b"jo@x.example", "Jörg <jörg@Bücher.example>".encode())
+    )
+    signed = domain.sign(mail)
+    assert (await judge(signed)).domain == "xn--bcher-kva.example"
+    assert "does not match" in await refusal(judge(signed.replace("jörg".encode(), "jürg".encode())))
+
+
+async def test_an_international_local_part_matches_no_macro(judge, zone, refusal):
+    """RFC 8616 §4: it cannot be asked of the DNS."""
+    zone.texts("xn--bcher-kva.example", "v=spf1 exists:%{l}.%{d} -all")
+    zone.texts("_dmarc.xn--bcher-kva.example", "v=DMARC1; p=reject")
+    mail = plain_mail(sender="jo@xn--bcher-kva.example").as_bytes()
+    assert "SPF fail" in await refusal(judge(mail, mail_from="jörg@bücher.example"))
+    assert not [question for question in zone.questions if question.endswith(" A")]
+
+
 async def test_unsigned_mail_is_refused(refusal, judge, lovelace):
     assert "no DKIM signature" in await refusal(judge(plain_mail().as_bytes()))
 

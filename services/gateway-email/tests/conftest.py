@@ -103,13 +103,19 @@ class Gateway:
         )
 
     async def send(
-        self, data: bytes, *, to: str = "demo@airut.example", mail_from: str = "ada@lovelace.example"
+        self,
+        data: bytes,
+        *,
+        to: str = "demo@airut.example",
+        mail_from: str = "ada@lovelace.example",
+        options: str = "",
     ) -> str:
         """Deliver over a real connection; the answer of whichever step refused, or of the last."""
         async with self.session() as session:
             await session.answer()
             answer = ""
-            for command in ("EHLO client.example", f"MAIL FROM:<{mail_from}>", f"RCPT TO:<{to}>", "DATA"):
+            sender = f"MAIL FROM:<{mail_from}> {options}".rstrip()
+            for command in ("EHLO client.example", sender, f"RCPT TO:<{to}>", "DATA"):
                 answer = await session.say(command)
                 if not answer.startswith(("2", "3")):
                     return answer

@@ -2,19 +2,26 @@
 
 Only what every reader understands alike is accepted: a dot-atom before the @, a host name of letters, digits and dashes
 behind it. Comments, groups, routes, quoted local parts, address literals and lists are refused rather than interpreted.
+
+International addresses (RFC 6531, 6532) are such, too: letters, marks and digits of any script before the @, and behind
+it a domain in U-labels, which is the same as in A-labels.
 """
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 import idna
 
-_LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]+"
+_LOCAL = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 #: A display name (RFC 5322 §3.4 `phrase`, with the dots that everybody writes): words and quoted strings.
-_NAME = re.compile(r"(?:[A-Za-z0-9!#$%&'*+/=?^_`{|}~. \t-]|\"(?:[^\"\\]|\\.)*\")*")
+_NAME = re.compile(r"(?:[A-Za-z0-9!#$%&'*+/=?^_`{|}~. \t\x80-\U0010ffff-]|\"(?:[^\"\\]|\\.)*\")*")
 _MAILBOX = re.compile(r"(?P<name>[^<>]*)<(?P<address>[^<>]*)>")
 MAX_ADDRESS = 254
+MAX_LOCAL_OCTETS = 64
+"""RFC 5321 §4.5.3.1.1; held against international ones only, which grow when they are written down."""
 MAX_FROM = 2000
 
 
@@ -24,7 +31,7 @@ class BadAddress(ValueError):
 
 @dataclass(frozen=True)
 class Address:
-    """A mailbox: local part and domain in lower case, the domain as A-labels."""
+    """A mailbox: local part and domain in lower case, the local part in NFC, the domain as A-labels."""
 
     local: str
     domain: str
@@ -42,7 +49,8 @@ def canonical_domain(text: str) -> str:
     domain = text.lower()
     if not domain.isascii():
         try:
-            domain = idna.encode(domain, uts46=True).decode()
+            # Strict: only a dot divides labels, and no character stands for another one.
+            domain = idna.encode(unicodedata.normalize("NFC", domain), strict=True).decode()
         except (idna.IDNAError, UnicodeError):
             raise BadAddress(f"{text!r} is not a domain") from None
     labels = domain.split(".")
@@ -73,7 +81,25 @@ def parse_address(text: str) -> Address:
     local, at, domain = text.rpartition("@")
     if not at or len(text) > MAX_ADDRESS or not _LOCAL.fullmatch(local):
         raise BadAddress(f"{text!r} is not a plain address")
-    return Address(local.lower(), canonical_domain(domain))
+    return Address(_canonical_local(local), canonical_domain(domain))
+
+
+def _canonical_local(text: str) -> str:
+    if text.isascii():
+        return text.lower()
+    if not all(character.isascii() or _is_international(character) for character in text):
+        raise BadAddress(f"{text!r} has characters that no address has")
+    local = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
+    if len(local.encode()) > MAX_LOCAL_OCTETS:
+        raise BadAddress(f"{text!r} is too long")
+    return local
+
+
+def _is_international(character: str) -> bool:
+    """A letter, mark or digit that never becomes an ASCII one: nobody is to have the name of somebody else, such as
+    by a Kelvin sign for a K."""
+    lowered = unicodedata.normalize("NFC", character).lower()
+    return unicodedata.category(character)[0] in "LMN" and not any(map(str.isascii, lowered))
 
 
 def parse_from(value: str) -> Address:
@@ -85,8 +111,6 @@ def parse_from(value: str) -> Address:
     text = value.strip(" \t")
     if len(text) > MAX_FROM:
         raise BadAddress("it is too long")
-    if not text.isascii():
-        raise BadAddress("it has unencoded characters")
     match = _MAILBOX.fullmatch(text)
     if match is None:
         return parse_address(text)

@@ -1,7 +1,7 @@
 """Pure: the bytes of a mail, split into header fields and body, with nothing left to interpretation.
 
-Every later step reads these fields. What parsers are known to read in different ways
-is refused here instead of being repaired: bare CR and LF, NUL, 8-bit header fields, nameless lines, doubled headers.
+Every later step reads these fields. What parsers are known to read in different ways is refused here instead of being
+repaired: bare CR and LF, NUL, header fields that are no UTF-8 (RFC 6532), nameless lines, doubled headers.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ SINGLETONS = frozenset(
 
 _HEADER_END = b"\r\n\r\n"
 _FIELD = re.compile(rb"([\x21-\x39\x3b-\x7e]+):")
-_FORBIDDEN_IN_HEADER = re.compile(rb"[^\x09\x0d\x0a\x20-\x7e]")
+_FORBIDDEN_IN_HEADER = re.compile("[^\x09\x0d\x0a\x20-\x7e\xa0-\U0010ffff]|[\u2028\u2029\ufeff]")
 
 
 class BadMessage(ValueError):
@@ -40,7 +40,7 @@ class Field:
     name: str
     """In lower case."""
     value: str
-    """Unfolded and stripped; printable ASCII and tabs only."""
+    """Unfolded and stripped, without control characters other than tabs."""
     raw: bytes
     """As it came, with its folding and without the last CRLF."""
 
@@ -108,8 +108,7 @@ def split_message(data: bytes | Source) -> RawMail:
     _check_lines(source.pieces())
     with closing(source.pieces()) as pieces:  # it is not read to its end
         head, body_at = _head(pieces)
-    if _FORBIDDEN_IN_HEADER.search(head):
-        raise BadMessage("its header contains control characters or unencoded 8-bit characters")
+    _check_head(head)
     digest = hashlib.sha256()
     for piece in source.pieces(body_at):
         digest.update(piece)
@@ -147,6 +146,15 @@ def _head(pieces: Iterable[bytes]) -> tuple[bytes, int]:
     if len(head) > MAX_HEADER_BYTES:
         raise BadMessage(f"its header is over {MAX_HEADER_BYTES // 1024} KiB")
     return bytes(head), body_at
+
+
+def _check_head(head: bytes) -> None:
+    try:
+        text = head.decode()
+    except UnicodeDecodeError:
+        raise BadMessage("its header contains 8-bit characters that are no UTF-8") from None
+    if _FORBIDDEN_IN_HEADER.search(text):
+        raise BadMessage("its header contains control characters")
 
 
 def _split_fields(head: bytes) -> Iterator[Field]:

@@ -46,6 +46,7 @@ class _ReplyPolicy(EmailPolicy):
 
 
 _POLICY = _ReplyPolicy(linesep=SMTP.linesep, raise_on_defect=False)
+_INTERNATIONAL = _POLICY.clone(utf8=True)
 _templates = Environment(
     loader=PackageLoader("airut_gateway_email"),
     autoescape=select_autoescape(["html"]),
@@ -89,7 +90,8 @@ def build_reply(
     """
     route = reply.route
     recipient, sender = parse_address(route.recipient), parse_address(route.from_address)
-    message = EmailMessage(policy=_POLICY)
+    ascii_only = recipient.local.isascii() and sender.local.isascii()
+    message = EmailMessage(policy=_POLICY if ascii_only else _INTERNATIONAL)
     message["From"] = MailboxHeader(f"Airut {reply.repo}", addr_spec=str(sender))
     message["To"] = str(recipient)
     message["Subject"] = reply_subject(route.subject)

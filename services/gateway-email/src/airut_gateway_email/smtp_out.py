@@ -47,11 +47,19 @@ class Relay:
         try:
             async with self._connections.lend(self._login(config)) as client:
                 _require_size(client, mail)
-                await client.sendmail(mail.sender, [mail.recipient], mail.data, timeout=SEND_SECONDS)
+                await client.sendmail(
+                    mail.sender,
+                    [mail.recipient],
+                    mail.data,
+                    mail_options=_options(mail),
+                    timeout=SEND_SECONDS,
+                )
         except Misconfigured as error:
             raise SendFailed(str(error)) from None
         except aiosmtplib.SMTPAuthenticationError as error:
             raise SendFailed(f"the relay does not accept our login: {_said(error)}") from None
+        except aiosmtplib.SMTPNotSupported:
+            raise SendRefused("the relay takes no international addresses (SMTPUTF8)") from None
         except aiosmtplib.SMTPRecipientsRefused as error:
             raise _judge(error.recipients[0]) from None
         except aiosmtplib.SMTPResponseException as error:
@@ -71,6 +79,11 @@ class Relay:
         if config.password_secret and password is None:
             raise SendFailed(secret_missing(config.password_secret))
         return Login.of(config, password)
+
+
+def _options(mail: OutgoingMail) -> list[str]:
+    """RFC 6531 §3.4: only a mail that needs it asks for SMTPUTF8, since not every server on the way has it."""
+    return [] if mail.sender.isascii() and mail.recipient.isascii() else ["SMTPUTF8"]
 
 
 def _require_size(client: aiosmtplib.SMTP, mail: OutgoingMail) -> None:

@@ -90,7 +90,7 @@ CASES = [
     _bad(
         "from-open",
         LISTS.arc(BROKEN, at=AT, results=PASS, headers=("to", "subject", "date")),
-        "From is not signed",
+        "leaves From open",
     ),
     _bad(
         "message-signature-of-a-stranger",

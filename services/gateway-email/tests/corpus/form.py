@@ -78,11 +78,15 @@ CASES = [
         "line-without-a-name", GOOD.replace(b"\r\nTo:", b"\r\nnonsense\r\nTo:", 1), "malformed", "no field"
     ),
     attack("header-begins-with-an-empty-line", b"\r\n" + GOOD, "malformed", "no header"),
+    refused("eight-bit-subject", GOOD.replace(b"The greeting", b"Der Gru\xdf"), "malformed", "8-bit"),
     refused(
-        "eight-bit-subject",
-        LOVELACE.dkim(mail(), at=AT).replace(b"The greeting", "Der Gru\u00df".encode()),
-        "malformed",
-        "8-bit",
+        "line-separator-in-header", GOOD.replace(b"The greeting", "a\u2028b".encode()), "malformed", "control"
+    ),
+    proven(
+        "subject-in-utf8",
+        LOVELACE.dkim(mail().replace(b"The greeting", "Der Gruß".encode()), at=AT),
+        text="Please fix the greeting.",
+        source="RFC 6532",
     ),
     refused("escape-sequence-in-header", GOOD.replace(b"The greeting", b"\x1b[2J"), "malformed", "control"),
     refused("empty", b"", "malformed"),

@@ -6,7 +6,8 @@ it takes what large receivers write, and none of it can carry a result:
 - a value may have any printable characters but space, `;`, `(`, `)`, `"` and `\\`: Google writes `header.b=Qx/9a+`;
 - a property may lack its type: Microsoft 365 writes `action=none`, Fastmail `x-bits=2048` and `score=0`. Its name must
   not be that of a method, so that a forgotten semicolon hides no result;
-- names may contain underscores, and one semicolon may end the field.
+- names may contain underscores, and one semicolon may end the field;
+- values and comments may have characters beyond ASCII (RFC 8616 §3).
 """
 
 import re
@@ -18,7 +19,7 @@ MAX_RESULTS = 100
 _SPACE = re.compile(r"[ \t]+")
 _TOKEN = re.compile(r"[!#$%&'*+.0-9A-Z^_`a-z{|}~-]+")  # RFC 2045: no tspecials
 _KEYWORD = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?")
-_LOOSE = re.compile(r"[!#-'*-:<-\[\]-~]+")
+_LOOSE = re.compile(r"[!#-'*-:<-\[\]-~\x80-\U0010ffff]+")
 _DIGITS = re.compile(r"[0-9]+")
 METHODS = frozenset(
     {"auth", "dkim", "dkim-atps", "dmarc", "domainkeys", "arc", "iprev", "spf", "sender-id", "vbr"}
@@ -97,7 +98,7 @@ def parse_results(text: str, *, without_id: bool = False) -> AuthResults:
 
 class _Reader:
     def __init__(self, text: str) -> None:
-        if not text.isascii() or not all(" " <= character <= "~" or character == "\t" for character in text):
+        if not text.replace("\t", " ").isprintable():
             raise BadResults("it has unprintable characters")
         self._text = text
         self._at = 0

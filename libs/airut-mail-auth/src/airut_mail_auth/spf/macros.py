@@ -121,5 +121,9 @@ def shortened(domain: str) -> str:
 
 
 def is_domain(domain: str) -> bool:
-    """Whether this can be asked of the DNS."""
-    return len(domain) <= _MAX_DOMAIN and all(0 < len(label) < 64 for label in domain.split("."))
+    """Whether this can be asked of the DNS. What an international local part was written into cannot (RFC 8616 §4)."""
+    return (
+        domain.isascii()
+        and len(domain) <= _MAX_DOMAIN
+        and all(0 < len(label) < 64 for label in domain.split("."))
+    )

@@ -73,13 +73,14 @@ class Sealer:
         count = len(re.findall(rb"(?im)^arc-seal:", mail))
         number = str(count + 1) if instance is None else instance
         algorithm = "rsa-sha256" if isinstance(self.key, rsa.RSAPrivateKey) else "ed25519-sha256"
-        base = {"i": number, "a": algorithm, "d": self.domain, "s": self.selector, "t": "1700000000"}
+        base: Changes = {"i": number, "a": algorithm, "d": self.domain, "s": self.selector, "t": "1700000000"}
         set_ = (
             f"ARC-Authentication-Results:{f' i={number}' if head is None else head}; {results}\r\n".encode()
         )
-        tags = base | {"c": "relaxed/relaxed", "h": "from:to:subject:date:message-id"} | dict(message or {})
+        covered = "from:to:subject:date:message-id"
+        tags = {**base, "c": "relaxed/relaxed", "h": covered, **(message or {})}
         set_ = self._message_signature(set_ + mail, tags, more_message) + set_
-        tags = base | {"cv": "pass" if count else "none"} | dict(seal or {})
+        tags = {**base, "cv": "pass" if count else "none", **(seal or {})}
         return self._seal(set_ if alone else set_ + mail, tags, more_seal) + set_ + mail
 
     def _message_signature(self, mail: bytes, tags: Changes, more: str) -> bytes:

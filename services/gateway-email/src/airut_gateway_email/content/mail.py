@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
 from email.parser import BytesFeedParser
-from email.policy import Policy
+from email.policy import Compat32, Policy
+from typing import override
 
 from airut_gateway_email.content.charsets import decode_text, decode_words
 from airut_gateway_email.content.flowed import unflow
@@ -44,6 +45,17 @@ _FATAL_DEFECTS = (
 )
 
 
+class _Utf8(Compat32):
+    """The parser as it is, but headers in UTF-8 (RFC 6532) are read as such."""
+
+    @override
+    def header_fetch_parse(self, name: str, value: str) -> str:
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+_POLICY = _Utf8()
+
+
 @dataclass(frozen=True)
 class Attachment:
     """A file that came with a mail."""
@@ -75,7 +87,7 @@ class _Collected:
 
     def parse(self, pieces: Iterable[bytes]) -> Message:
         """The parts of a mail, or of what one encloses; no more of them are made than are allowed."""
-        parser = BytesFeedParser(self._part)  # type: ignore[arg-type]  # it is called with a policy
+        parser = BytesFeedParser(self._part, policy=_POLICY)  # type: ignore[arg-type]  # it is called with a policy
         for piece in pieces:
             parser.feed(piece)
         return parser.close()

@@ -1,6 +1,7 @@
 """One SMTP session: limits, deadlines and answers that say what is wrong."""
 
 import asyncio
+from contextlib import closing
 from typing import Any, override
 
 import structlog
@@ -14,9 +15,11 @@ from airut_gateway_email.recipients import Recipient
 from airut_gateway_email.requests import Arrival
 from airut_gateway_email.sender_auth import Envelope
 from airut_gateway_email.smtp_in.admission import UNKNOWN, Gate, plain_address
+from airut_gateway_email.smtp_in.lines import StrictLines, is_unicode
 from airut_gateway_email.smtp_in.receiving import Flooding, receive
 from airut_gateway_email.smtp_in.settings import SmtpRules, SmtpSettings
 from airut_gateway_email.spool import Incoming, SpoolFile
+from airut_mail_auth.message import MAX_HEADER_BYTES, InMemory
 
 IDLE_SECONDS = 60.0
 TRANSFER_SECONDS = 240.0
@@ -34,6 +37,8 @@ COMMANDS_PER_CONNECTION = {
 _NOT_INTRODUCED = MailRefused(
     "a connection of a proxy did not begin with a PROXY header", code=554, status="5.5.1"
 )
+_UNDECLARED = "553 5.6.7 an international address needs SMTPUTF8 (RFC 6531)"
+_ODD_HOST = "501 5.5.4 a host is named by letters of ASCII"
 
 log = structlog.get_logger()
 
@@ -66,6 +71,7 @@ class Session(SMTP):
         super().__init__(
             _Hooks(rules),
             data_size_limit=settings.max_message_bytes,
+            enable_SMTPUTF8=True,
             hostname=settings.hostname,
             ident="ESMTP Airut",
             tls_context=settings.tls,
@@ -102,6 +108,26 @@ class Session(SMTP):
         return _MailEnvelope()
 
     @override
+    def _cb_client_connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        super()._cb_client_connected(StrictLines.of(reader, self._refuse_line), writer)
+
+    def _refuse_line(self) -> None:
+        self._writer.write(b"500 5.5.2 a line must end with CRLF and have no other CR or LF\r\n")
+
+    @override
+    def _getaddr(self, arg: str) -> tuple[str | None, str | None]:
+        # What is no UTF-8 comes as surrogates, which nothing behind here could write down.
+        return super()._getaddr(arg) if is_unicode(arg) else (None, None)
+
+    @override
+    async def smtp_EHLO(self, hostname: str) -> None:
+        await (super().smtp_EHLO(hostname) if (hostname or "").isascii() else self.push(_ODD_HOST))
+
+    @override
+    async def smtp_HELO(self, hostname: str) -> None:
+        await (super().smtp_HELO(hostname) if (hostname or "").isascii() else self.push(_ODD_HOST))
+
+    @override
     async def _handle_client(self) -> None:
         try:
             await super()._handle_client()
@@ -128,7 +154,8 @@ class Session(SMTP):
             recipient = envelope.recipient if isinstance(envelope, _MailEnvelope) else None
             await self._rules.refused(own, self.client, recipient.repo if recipient else None)
             status = own.smtp_answer()
-        await super().push(status)
+        # Some of aiosmtpd's answers repeat what the client said.
+        await super().push(status.encode("ascii", "replace") if isinstance(status, str) else status)
 
     @override
     async def smtp_DATA(self, arg: str | None) -> None:
@@ -179,6 +206,8 @@ class Session(SMTP):
 
     async def _accept(self, envelope: _MailEnvelope, recipient: Recipient, data: bytes | SpoolFile) -> str:
         host_name = self.session.host_name if self.session else None
+        if not envelope.smtp_utf8:
+            _require_ascii(data)
         said = Envelope(self.client, host_name or "", envelope.mail_from or "")
         request = await self._rules.accept(Arrival(said, recipient, data, utc_now()))
         return f"250 2.6.0 accepted as {request}"
@@ -203,6 +232,22 @@ def _refusals(settings: SmtpSettings) -> dict[str, MailError]:
     }
 
 
+def _require_ascii(data: bytes | SpoolFile) -> None:
+    """RFC 6531 §3.4: who sends other headers says so before."""
+    head = bytearray()
+    with closing((InMemory(data) if isinstance(data, bytes) else data).pieces()) as pieces:
+        for piece in pieces:
+            head += piece
+            if b"\r\n\r\n" in head or len(head) > MAX_HEADER_BYTES:
+                break
+    if not head.partition(b"\r\n\r\n")[0].isascii():
+        raise MailRefused(
+            "the mail is malformed: its header contains 8-bit characters, and SMTPUTF8 was not asked for",
+            code=554,
+            status="5.6.0",
+        )
+
+
 class _Hooks:
     """What aiosmtpd asks at each step of a session."""
 
@@ -223,6 +268,15 @@ class _Hooks:
         session.host_name = hostname
         return [line for line in responses if server.offers_login or not line.startswith("250-AUTH")]
 
+    async def handle_MAIL(  # noqa: N802
+        self, _server: Session, _session: Any, envelope: _MailEnvelope, address: str, options: list[str]
+    ) -> str:
+        if not (address.isascii() or envelope.smtp_utf8):
+            return _UNDECLARED
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 2.1.0 OK"
+
     async def handle_RCPT(  # noqa: N802
         self, server: Session, _session: Any, envelope: _MailEnvelope, address: str, _options: list[str]
     ) -> str:
@@ -230,6 +284,8 @@ class _Hooks:
             error = MailRefused("the proxy did not say who sends this mail")
             await self._rules.refused(error, server.client, None)
             return error.smtp_answer()
+        if not (address.isascii() or envelope.smtp_utf8):
+            return _UNDECLARED
         found = self._rules.recipient(address)
         if found is None:
             error = MailRefused(

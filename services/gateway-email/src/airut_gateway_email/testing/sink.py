@@ -52,6 +52,7 @@ class MailSink:
         tls: ssl.SSLContext | None = None,
         login: tuple[str, str] | None = None,
         size: int = 32 * 1024 * 1024,
+        international: bool = False,
     ) -> None:
         self.mails: asyncio.Queue[Delivered] = asyncio.Queue()
         self.answers: list[str] = []
@@ -62,6 +63,7 @@ class MailSink:
         self._size = size
         self._tls = tls
         self._login = login
+        self._international = international
 
     @asynccontextmanager
     async def running(self, port: int = 0) -> AsyncIterator["MailSink"]:
@@ -85,6 +87,7 @@ class MailSink:
             self.transports,
             self,
             data_size_limit=self._size,
+            enable_SMTPUTF8=self._international,
             hostname="sink.example",
             tls_context=self._tls,
             require_starttls=self._tls is not None,
