@@ -1,7 +1,10 @@
 """Who is the author: exactly one plain mailbox, its domain as A-labels; everything else is refused."""
 
+import unicodedata
+from datetime import timedelta
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airut_mail_auth.addresses import Address, BadAddress, canonical_domain, parse_address, parse_from
@@ -128,3 +131,92 @@ def test_any_text_is_an_address_or_a_refusal(text: str):
     assert parse_address(str(address)) == address
     assert address.domain.isascii()
     assert isinstance(address, Address)
+
+
+SECOND = timedelta(seconds=1)
+ADA = "ada@lovelace.example"
+PIECES = st.sampled_from(
+    [ADA, "mallory@evil.example", "ada", "@", "lovelace.example", "<", ">", "(", ")", '"', "\\", ",", ":", ";", " ", "\t", ".", "[", "]",
+     "=?utf-8?q?", "?=", "\u212a", "\u0130", "\uff41", "\u0430", "u\u0308", "\u200b", "\u202e", "xn--", "\x00", "\r\n "]
+)  # fmt: skip
+FROM = st.one_of(st.text(max_size=80), st.lists(PIECES, max_size=10).map("".join))
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFC", text).lower()
+
+
+@settings(max_examples=400, deadline=SECOND)
+@given(FROM)
+def test_nobody_is_the_author_whose_address_is_not_the_last_thing_there(value: str):
+    try:
+        author = parse_from(value)
+    except BadAddress:
+        return
+    assert parse_address(str(author)) == author
+    said = value.strip(" \t").removesuffix(">")
+    assert _plain(said.rpartition("@")[0]).endswith(author.local)
+    assert value.count("@") == 1 or value.strip(" \t").endswith(">")
+    if str(author) == ADA:
+        assert said.lower().endswith(ADA)
+        assert said[: -len(ADA)] == "" or said[: -len(ADA)].endswith("<")
+
+
+@settings(max_examples=400, deadline=SECOND)
+@given(st.text(min_size=1, max_size=20), st.sampled_from(["lovelace.example", "bücher.example"]))
+def test_a_local_part_has_one_form_and_no_other_ones(local: str, domain: str):
+    try:
+        address = parse_address(f"{local}@{domain}")
+    except BadAddress:
+        return
+    assert address.local == unicodedata.normalize("NFC", address.local.lower())
+    assert address.local.isascii() == local.isascii()
+    assert all(parse_address(f"{form}@{domain}") == address for form in (address.local, _plain(local)))
+    if local.upper().lower() == local:  # where the case comes back
+        assert parse_address(f"{local.upper()}@{domain.upper()}") == address
+
+
+@settings(max_examples=500, deadline=SECOND)
+@given(st.text(max_size=60))
+def test_a_domain_is_letters_digits_and_dashes_or_none(text: str):
+    try:
+        domain = canonical_domain(text)
+    except BadAddress:
+        return
+    assert canonical_domain(domain) == domain
+    assert set(domain) <= set("abcdefghijklmnopqrstuvwxyz0123456789-.")
+    assert domain.count(".") == text.count(".")
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "a",
+        "a.",
+        ".",
+        "@",
+        "<",
+        '"',
+        '\\"',
+        '"\\"',
+        "xn--",
+        "xn--a.",
+        "ä",
+        "ä.",
+        "u\u0308",
+        "=?",
+        " ",
+        "\U0001f600",
+    ],
+)
+@settings(max_examples=1, deadline=SECOND)
+@given(st.just(250_000))
+def test_no_text_takes_long(piece: str, length: int):
+    for size in (250, 1900, length):
+        text = (piece * size)[:size]
+        for reading in (parse_from, parse_address, canonical_domain):
+            for tried in (text, f"a@{text}", f"{text}@a.example", f'"{text}" <a@b.example'):
+                try:
+                    reading(tried)
+                except BadAddress:
+                    continue

@@ -1,5 +1,6 @@
 """MIME in all its forms: text people wrote, files they attached, and everything that must not run away."""
 
+import time
 from email.message import EmailMessage
 
 import pytest
@@ -277,3 +278,16 @@ def test_any_mail_is_read_or_refused(lines: list[str]):
     for file in mail.attachments:
         assert 0 < len(file.name) <= 255
         assert "/" not in file.name
+
+
+@pytest.mark.parametrize("name", ["Content-Type", "Content-Disposition", "Content-Transfer-Encoding"])
+@pytest.mark.parametrize("piece", [";", "; a=b", ';"', "; a*0=b"])
+def test_row_35_parameters_without_end_are_refused_at_once(name: str, piece: str):
+    """The standard library reads them in quadratic time: 250,000 semicolons took nine seconds."""
+    many = f"{name}: text/plain{piece * (250_000 // len(piece))}"
+    part = f"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n{many}\r\n\r\nbody\r\n--x--\r\n"
+    begun = time.monotonic()
+    for data in (f"{many}\r\n\r\nbody\r\n", part):
+        with pytest.raises(MailRefused, match="too many parameters"):
+            read_mail(parse_raw_mail(f"From: a@b.example\r\n{data}".encode()))
+    assert time.monotonic() - begun < 1

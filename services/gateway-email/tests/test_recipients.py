@@ -1,9 +1,20 @@
 """Which repository a mail is for."""
 
+import unicodedata
+from datetime import timedelta
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from airut_common.config.models import GitConfig, RepoConfig
-from airut_gateway_email.recipients import Recipient, find_recipient, is_ours
+from airut_gateway_email.recipients import (
+    Recipient,
+    find_recipient,
+    is_ours,
+    listed_addresses,
+    listed_recipients,
+)
 from airut_mail_auth.addresses import parse_address
 
 
@@ -46,3 +57,64 @@ def test_everything_else_is_nobody(address: str):
 def test_is_ours_covers_sub_addresses():
     assert is_ours(parse_address("demo+x@airut.example"), REPOS.values())
     assert not is_ours(parse_address("ada@lovelace.example"), REPOS.values())
+
+
+SECOND = timedelta(seconds=1)
+ADDRESSISH = st.one_of(
+    st.text(max_size=60),
+    st.lists(
+        st.sampled_from(
+            ["demo", "airut", "read", "+", "site", "@", "airut.example", "bücher.example", "xn--bcher-kva.example", ".", ",", "<", ">",
+             "(", ")", '"', "\\", ":", ";", " ", "evil.example", "\u212a", "\uff20", "u\u0308"]
+        ),
+        max_size=12,
+    ).map("".join),
+)  # fmt: skip
+
+
+@settings(max_examples=500, deadline=SECOND)
+@given(ADDRESSISH)
+def test_no_repository_is_found_but_by_its_address(text: str):
+    found = find_recipient(text, REPOS)
+    if found is None:
+        return
+    assert found.address == REPOS[found.repo].address
+    local, _, domain = REPOS[found.repo].address.partition("@")
+    said, _, where = unicodedata.normalize("NFC", text).lower().partition("@")
+    assert said == (local if found.model is None else f"{local}+{found.model}")
+    assert where in (domain, domain.encode("idna").decode())
+
+
+@settings(max_examples=500, deadline=SECOND)
+@given(ADDRESSISH)
+def test_to_and_cc_name_only_what_stands_in_them(value: str):
+    for address in listed_addresses(value):
+        assert parse_address(str(address)) == address
+        lowered = unicodedata.normalize("NFC", value).lower()
+        assert address.local in lowered
+        assert is_ours(address, REPOS.values()) == (find_recipient(str(address), REPOS) is not None)
+
+
+@pytest.mark.parametrize(
+    "piece", ["@", "a@", "a,", ",", ":", "(", "()", "<", "<a@b.example>,", '"', '"a",', "\\", ";", "demo+a+"]
+)
+@settings(max_examples=1, deadline=SECOND)
+@given(st.just(250_000))
+def test_no_list_of_addresses_takes_long(piece: str, octets: int):
+    many = {str(number): _repo(f"r{number}@airut.example") for number in range(100)}
+    for length in (octets, 16_000):
+        assert not list(listed_recipients((piece * length)[:length], many))
+
+
+def test_sub_addresses_without_end_are_looked_through_at_once():
+    many = {str(number): _repo(f"r{number}@airut.example") for number in range(200)}
+    value = ", ".join(f"{'a+' * 100}x@airut.example" for _ in range(70))
+    assert not list(listed_recipients(value, many))
+
+
+def test_a_list_that_is_too_long_or_too_deep_names_nobody():
+    assert not list(listed_addresses("demo@airut.example, " + "x@y.example, " * 2000))
+    assert not list(listed_addresses(":" * 16_000))
+    assert [str(one) for one in listed_addresses("a b <demo@airut.example>, nobody, x@y.example")] == [
+        "demo@airut.example", "x@y.example"
+    ]  # fmt: skip

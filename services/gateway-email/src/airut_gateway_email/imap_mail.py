@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from email.utils import getaddresses, parsedate_to_datetime
+from email.utils import parsedate_to_datetime
 
 from airut_common.config.models import RepoConfig
 from airut_gateway_email.errors import MailRefused
 from airut_gateway_email.imap_session import Listed
 from airut_gateway_email.rawmail import RawMail
-from airut_gateway_email.recipients import Recipient, find_recipient
+from airut_gateway_email.recipients import Recipient, listed_recipients
 
 LONGEST_AGE = timedelta(days=7)
 """As long as a DKIM signature counts."""
@@ -51,10 +51,8 @@ def recipients_of(mail: RawMail, repos: Mapping[str, RepoConfig]) -> list[Recipi
     """
     found: dict[str, Recipient] = {}
     for name in ("to", "cc"):
-        for _, address in getaddresses([mail.first(name) or ""]):
-            recipient = find_recipient(address, repos)
-            if recipient is not None:
-                found.setdefault(recipient.repo, recipient)
+        for recipient in listed_recipients(mail.first(name) or "", repos):
+            found.setdefault(recipient.repo, recipient)
     if not found:
         raise MailRefused("the mail names no repository's address in To or Cc", status="5.1.1")
     return list(found.values())

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from email.utils import getaddresses
 from pathlib import Path
 
 import structlog
@@ -20,12 +19,12 @@ from airut_gateway_email.loops import automatic_reason
 from airut_gateway_email.rates import PER_CONVERSATION, PER_SENDER, RateCap
 from airut_gateway_email.rawmail import RawMail, parse_arrived
 from airut_gateway_email.reading import Reading, StoredFile, take_apart
-from airut_gateway_email.recipients import Recipient, is_ours
+from airut_gateway_email.recipients import Recipient, is_ours, listed_addresses
 from airut_gateway_email.requests import Arrival, Understood, build_request
 from airut_gateway_email.sender_auth import Envelope, Mailbox, Proof, Resolver, prove
 from airut_gateway_email.sender_auth.allowlist import matching_rule
 from airut_gateway_email.threads import find_conversation
-from airut_mail_auth.addresses import Address, BadAddress, parse_address, parse_from
+from airut_mail_auth.addresses import Address, BadAddress, parse_from
 
 AT_ONCE = 4
 """Small mails whose parts are decoded at the same moment."""
@@ -160,8 +159,8 @@ def _require_addressed(mail: RawMail, config: RepoConfig, proof: Proof) -> None:
     """
     bare = False
     for name in ("to", "cc"):
-        for _, text in getaddresses([mail.first(name) or ""]):
-            if not _is_address_of(text, config):
+        for address in listed_addresses(mail.first(name) or ""):
+            if not is_ours(address, [config]):
                 continue
             if proof.direct or proof.signed is None or name in proof.signed:
                 return
@@ -172,13 +171,6 @@ def _require_addressed(mail: RawMail, config: RepoConfig, proof: Proof) -> None:
             "that domain, so that it may have been meant for somebody else"
         )
     raise MailRefused(f"the mail must name {config.address} in To or Cc")
-
-
-def _is_address_of(text: str, config: RepoConfig) -> bool:
-    try:
-        return is_ours(parse_address(text), [config])
-    except BadAddress:
-        return False
 
 
 def _not_stored(error: BusUnavailable) -> MailLater:

@@ -1,12 +1,16 @@
 """Pure: the address a mail was sent to -> the repository it is for, and a model hint."""
 
+import contextlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from email.utils import getaddresses
 
 from airut_common.config.models import RepoConfig
 from airut_mail_auth.addresses import Address, BadAddress, parse_address
 
+MAX_LISTED = 16 * 1024
+"""Characters of To or Cc: some hundred addresses. The standard library's time is quadratic."""
 _HINT = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 
 
@@ -27,24 +31,54 @@ def find_recipient(text: str, repos: Mapping[str, RepoConfig]) -> Recipient | No
         wanted = parse_address(text)
     except BadAddress:
         return None
+    return _find(wanted, _by_address(repos), repos)
+
+
+def listed_recipients(value: str, repos: Mapping[str, RepoConfig]) -> Iterator[Recipient]:
+    """The repositories in a To or Cc header, in order."""
+    known = _by_address(
+        repos
+    )  # once: a header may have a thousand addresses, and there may be a hundred repositories
+    for address in listed_addresses(value):
+        found = _find(address, known, repos)
+        if found is not None:
+            yield found
+
+
+def _find(wanted: Address, known: Mapping[Address, str], repos: Mapping[str, RepoConfig]) -> Recipient | None:
     for base, hint in _readings(wanted):
-        for repo, config in repos.items():
-            if same_address(base, config.address):
-                return Recipient(repo, config.address, hint)
+        repo = known.get(base)
+        if repo is not None:
+            return Recipient(repo, repos[repo].address, hint)
     return None
 
 
-def same_address(one: Address, other: str) -> bool:
-    """Whether two spellings mean the same mailbox; false for what is no address."""
+def _by_address(repos: Mapping[str, RepoConfig]) -> dict[Address, str]:
+    """Which repository has an address; the first one, should there be two. What is no address is nobody's."""
+    known: dict[Address, str] = {}
+    for repo, config in repos.items():
+        with contextlib.suppress(BadAddress):
+            known.setdefault(parse_address(config.address), repo)
+    return known
+
+
+def listed_addresses(value: str) -> Iterator[Address]:
+    """The plain addresses in a To or Cc header; none of one that is too long or too deeply nested to be read."""
+    if len(value) > MAX_LISTED:
+        return
     try:
-        return parse_address(other) == one
-    except BadAddress:
-        return False
+        found = getaddresses([value])
+    except RecursionError:
+        return
+    for _, text in found:
+        with contextlib.suppress(BadAddress):
+            yield parse_address(text)
 
 
 def is_ours(address: Address, repos: Iterable[RepoConfig]) -> bool:
     """Whether an address, with or without sub-address, belongs to a repository."""
-    return any(same_address(base, config.address) for config in repos for base, _ in _readings(address))
+    known = _by_address({str(number): config for number, config in enumerate(repos)})
+    return any(base in known for base, _ in _readings(address))
 
 
 def _readings(address: Address) -> list[tuple[Address, str | None]]:

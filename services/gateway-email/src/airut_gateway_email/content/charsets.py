@@ -6,12 +6,16 @@ from email.header import decode_header, make_header
 
 from airut_gateway_email.content.visible import clean_text
 
+MAX_ENCODED = 8 * 1024
+"""Characters of a header that are decoded: far more than is shown, and the standard library's time is quadratic."""
+
 #: Python codecs that are no character sets: some raise whatever the error handler says, some run long.
 _NO_CHARSETS = frozenset({"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined", "utf-7"})
 
 
 def decode_words(value: str) -> str:
     """A header value with its encoded words (RFC 2047) decoded, on one line. Never fails."""
+    value = value[:MAX_ENCODED]
     try:
         decoded = str(make_header(decode_header(value)))
     except (LookupError, ValueError, email.errors.HeaderParseError):
