@@ -65,7 +65,7 @@ def mail_content(data: bytes) -> None:
         return
     assert not set(mail.text) & set("\0\x1b\u200b\u202e")
     assert all(file.name and not set(file.name) & set("/\\\0\n") for file in mail.attachments), data
-    said = new_text(mail.text, "demo@airut.example", continues=True)
+    said = new_text(mail.text, ["demo@airut.example"], continues=True)
     assert said.text.removesuffix(f"\n\n{LEFT_OUT}") in mail.text
 
 

@@ -10,13 +10,15 @@ import ruamel.yaml.error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airut_common.config import credentials, imap, models
+from airut_common.config import addresses, credentials, imap, models
 from airut_common.config.models import PATTERN_WORDS, InstallationConfig
 from airut_common.config.yamlfile import ConfigError, load_yaml_model
 
 RELAY = "  relay: {host: mail.example.org}\n"
 IMAP = "email:\n  hostname: m\n" + RELAY + "  imap: {host: mail.example.org, username: airut"
 REPO = "repos:\n  demo:\n    address: demo@airut.example\n    senders: [ada@lovelace.example]\n    git: {url: https://g/r}\n"
+
+OTHER = "  other:\n    address: other@airut.example\n    senders: [ada@lovelace.example]\n    git: {url: https://g/r}\n"
 
 
 def load(text: str) -> InstallationConfig:
@@ -37,6 +39,16 @@ def test_a_file_becomes_its_model() -> None:
     assert config.repos["demo"].senders == ("ada@lovelace.example",)
     assert config.repos["demo"].limits.cpus == 1.0
     assert config.server().max_concurrent == 2
+
+
+def test_a_repository_has_one_address_or_several() -> None:
+    one, several = (
+        load(REPO.replace("demo@airut.example", text)).repos["demo"]
+        for text in ("Demo@x.example", "[b@x.example, a@x.example]")
+    )
+    assert one.address == ("demo@x.example",)
+    assert several.address == ("b@x.example", "a@x.example")
+    assert type(one).model_validate_json(one.model_dump_json()) == one
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing\n", "{}"])
@@ -92,6 +104,28 @@ ONE_PROBLEM = {
     REPO.replace("[ada@lovelace.example]", "[]"): "airut.yaml:4: repos.demo.senders: must not be empty",
     REPO.replace("[ada@lovelace.example]", "\n      - ada@x.example\n      - '*'"): (
         "airut.yaml:6: repos.demo.senders[1]: must be a mail address, or `*@domain` for everybody of a domain"
+    ),
+    # one address, or a list of them
+    REPO.replace("demo@airut.example", "demo"): (
+        "airut.yaml:3: repos.demo.address: must be a mail address, such as demo@airut.example"
+    ),
+    REPO.replace("demo@airut.example", "[demo@airut.example, help]"): (
+        "airut.yaml:3: repos.demo.address[1]: must be a mail address, such as demo@airut.example"
+    ),
+    REPO.replace("demo@airut.example", "[]"): "airut.yaml:3: repos.demo.address: must not be empty",
+    REPO.replace("demo@airut.example", "4"): (
+        "airut.yaml:3: repos.demo.address: must be a list: lines that begin with `- `"
+    ),
+    REPO.replace("demo@airut.example", "[demo@airut.example, Demo@Airut.Example]"): (
+        "airut.yaml:3: repos.demo.address: names demo@airut.example twice"
+    ),
+    REPO + OTHER.replace("other@airut.example", "[other@airut.example, DEMO@airut.example]"): (
+        "airut.yaml:1: repos.demo.address and repos.other.address both name demo@airut.example; "
+        "give each repository addresses of its own"
+    ),
+    REPO.replace("airut.example", "bücher.example") + OTHER.replace("other@airut", "demo@xn--bcher-kva"): (
+        "airut.yaml:1: repos.demo.address and repos.other.address both name demo@xn--bcher-kva.example; "
+        "give each repository addresses of its own"
     ),
     REPO.replace("demo:", "De_mo:"): (
         "airut.yaml:2: repos.De_mo: as a name must be lower-case letters, digits and dashes, at most 40, "
@@ -230,7 +264,7 @@ def test_a_huge_file_is_not_read() -> None:
 
 def test_every_pattern_of_the_models_has_words() -> None:
     kinds = (
-        *(models.SecretName, models.Endpoint, models.MailAddress, models.SenderPattern, models.RepoId),
+        *(models.SecretName, models.Endpoint, addresses.MailAddress, addresses.SenderPattern, models.RepoId),
         *(models.HostPatternText, models.DomainName, models.BuildArgument),
         *(credentials.GithubName, credentials.PermissionName, credentials.ClientId, credentials.HttpsUrl),
         *(models.WebAddress, imap.Line, imap.TenantName),

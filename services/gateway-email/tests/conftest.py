@@ -26,7 +26,7 @@ from airut_mail_auth.testing.signing import SigningDomain
 from airut_mail_auth.testing.zones import ZoneServer
 
 
-def repo(address: str, *senders: str) -> RepoConfig:
+def repo(address: str | tuple[str, ...], *senders: str) -> RepoConfig:
     return RepoConfig(
         address=address,
         senders=senders or ("ada@lovelace.example",),

@@ -126,7 +126,7 @@ def _by_worker(mail: SpoolFile, folder: Path) -> object:
         question = Question(
             mail=os.dup(mail.fileno()),
             files=os.dup(files.fileno()),
-            our_address="demo@airut.example",
+            ours=("demo@airut.example",),
             continues=True,
             memory_bytes=0,
             cpu_seconds=0,

@@ -17,6 +17,10 @@ from airut_mail_auth.testing.crafting import Signer
 from airut_mail_auth.testing.signing import SigningDomain, plain_mail
 
 
+def with_addresses(gateway, *addresses: str):
+    return gateway.repos["demo"].model_copy(update={"address": addresses})
+
+
 async def test_a_signed_mail_becomes_a_request(gateway, lovelace: SigningDomain):
     mail = plain_mail("Please fix the greeting.\n", References="<earlier@lovelace.example>")
     mail.add_attachment(b"\x00\x01data", maintype="application", subtype="x-thing", filename="thing.bin")
@@ -56,6 +60,38 @@ async def test_row_69_the_sub_address_of_our_own_recipient_is_the_hint(gateway, 
     [request] = await gateway.requests(1)
     assert request.model == "sonnet"
     assert request.route.from_address == "demo@airut.example"
+
+
+async def test_each_address_of_a_repository_leads_to_it_and_answers_come_from_that_one(
+    gateway, lovelace: SigningDomain
+):
+    gateway.repos["demo"] = with_addresses(gateway, "demo@airut.example", "help@airut.example")
+    signed = lovelace.sign(plain_mail("To the second.\n", to="help@airut.example").as_bytes())
+    assert (await gateway.send(signed, to="help+opus@airut.example")).startswith("250")
+    # Who names one and delivers to another has named the repository.
+    signed = lovelace.sign(plain_mail("To the first.\n", to="Demo <help@airut.example>").as_bytes())
+    assert (await gateway.send(signed, to="demo@airut.example")).startswith("250")
+    second, first = await gateway.requests(2)
+    assert (second.repo, second.route.from_address, second.model) == ("demo", "help@airut.example", "opus")
+    assert (first.repo, first.route.from_address, first.model) == ("demo", "demo@airut.example", None)
+
+
+async def test_a_mail_must_name_an_address_of_its_own_repository(gateway, lovelace: SigningDomain):
+    gateway.repos["demo"] = with_addresses(gateway, "demo@airut.example", "help@airut.example")
+    signed = lovelace.sign(plain_mail(to="other@airut.example").as_bytes())
+    answer = await gateway.send(signed, to="help@airut.example")
+    await refused(
+        gateway, answer, "550 5.7.1 the mail must name demo@airut.example or help@airut.example in To or Cc"
+    )
+
+
+async def test_a_mail_to_two_addresses_of_a_repository_is_one_task(gateway, lovelace: SigningDomain):
+    gateway.repos["demo"] = with_addresses(gateway, "demo@airut.example", "help@airut.example")
+    signed = lovelace.sign(plain_mail(to="help@airut.example, demo@airut.example").as_bytes())
+    answers = [await gateway.send(signed, to=address) for address in gateway.repos["demo"].address]
+    assert len(set(answers)) == 1
+    await gateway.send(lovelace.sign(plain_mail("Another.\n").as_bytes()))
+    assert [request.text for request in await gateway.requests(2)] == ["Please fix the greeting.", "Another."]
 
 
 async def test_row_52_reply_to_and_cc_are_ignored(gateway, lovelace: SigningDomain):
@@ -210,11 +246,13 @@ async def test_row_53_a_bounce_is_refused(gateway, lovelace: SigningDomain):
     await refused(gateway, answer, "550 5.7.1 automatic mail is not accepted: its return path is empty")
 
 
-async def test_row_53_our_own_address_as_author_is_refused(gateway, zone):
+@pytest.mark.parametrize("author", ["demo@airut.example", "help@airut.example", "help+opus@airut.example"])
+async def test_row_53_our_own_address_as_author_is_refused(gateway, zone, author: str):
     own = SigningDomain("airut.example")
     own.publish(zone)
-    gateway.repos["demo"] = gateway.repos["demo"].model_copy(update={"senders": ("*@airut.example",)})
-    answer = await gateway.send(own.sign(plain_mail(sender="demo@airut.example").as_bytes()))
+    demo = with_addresses(gateway, "demo@airut.example", "help@airut.example")
+    gateway.repos["demo"] = demo.model_copy(update={"senders": ("*@airut.example",)})
+    answer = await gateway.send(own.sign(plain_mail(sender=author).as_bytes()))
     await refused(gateway, answer, "this installation")
 
 

@@ -54,6 +54,7 @@ class WayOut:
             MailSigner(lambda: self.dkim, lambda _name: self.secret),
             self.ledger,
             hostname=lambda: "airut.example",
+            addresses=lambda _repo: ("demo@airut.example", "help@airut.example"),
             report=self._report,
         )
 
@@ -99,6 +100,18 @@ async def test_a_reply_is_delivered_with_its_files(way_out: WayOut, sink: MailSi
     assert [part.get_filename() for part in mail.message.iter_attachments()] == ["out.bin"]
     await emptied(way_out.bus)
     assert answer.id in way_out.ledger
+
+
+@pytest.mark.parametrize(
+    ("begun_to", "sender"),
+    [("help@airut.example", "help@airut.example"), ("gone@airut.example", "demo@airut.example")],
+)
+async def test_an_answer_comes_from_where_the_thread_was_begun_to_while_that_is_ours(
+    way_out: WayOut, sink: MailSink, begun_to: str, sender: str
+):
+    await way_out.publish(reply(route=email_route(from_address=begun_to)))
+    mail = await sink.next()
+    assert (mail.mail_from, mail.message["From"]) == (sender, f"Airut demo <{sender}>")
 
 
 async def test_row_54_a_redelivery_is_not_sent_again(way_out: WayOut, sink: MailSink):

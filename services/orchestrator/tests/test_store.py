@@ -86,6 +86,17 @@ async def test_a_conversation_of_another_repository_is_not_joined(store: Store) 
     assert other.began_anew
 
 
+async def test_a_thread_is_answered_from_the_address_that_it_was_begun_to(store: Store) -> None:
+    begun_to = email_route(from_address="help@airut.example")
+    conversation = await conversation_of(store, route=begun_to)
+    later = task_request(
+        conversation=conversation, route=email_route(from_address="demo@airut.example", subject="Re: it")
+    )
+    (task,) = await store.add(later)
+    assert (task.request.route.from_address, task.request.route.subject) == ("help@airut.example", "Re: it")
+    assert await store.add(later) == [task]
+
+
 async def test_row_71_an_unknown_conversation_begins_a_new_one(store: Store) -> None:
     (added,) = await store.add(task_request(conversation="guessed"))
     assert added.conversation != "guessed"

@@ -96,6 +96,7 @@ async def run(service: Service) -> None:
         MailSigner(lambda: live.email.dkim, secret),
         SentLedger(service.settings.state_dir / "sent-replies"),
         hostname=lambda: live.email.hostname,
+        addresses=lambda repo: config.repos[repo].address if repo in config.repos else (),
         report=service.report,
     )
     service.spawn("replies", service.bus.consume(EMAIL_REPLIES, Reply, replies, concurrency=REPLIES_AT_ONCE))

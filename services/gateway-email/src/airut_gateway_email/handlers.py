@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from airut_common.contracts.v1 import Reply, utc_now
 from airut_gateway_email.errors import printable
 from airut_gateway_email.ledger import SentLedger
 from airut_gateway_email.packing import ARCHIVE_NAME, pack
+from airut_gateway_email.recipients import answered_from
 from airut_gateway_email.refusals import Report
 from airut_gateway_email.replies import AttachedFile, OutgoingMail, build_reply
 from airut_gateway_email.signing import CannotSign, MailSigner
@@ -46,13 +47,16 @@ class ReplyHandler:
         ledger: SentLedger,
         *,
         hostname: Callable[[], str],
+        addresses: Callable[[str], Sequence[str]],
         report: Report,
     ) -> None:
+        """`addresses` gives a repository's, the first of all in front; none when it is not configured any more."""
         self._bus = bus
         self._relay = relay
         self._signer = signer
         self._ledger = ledger
         self._hostname = hostname
+        self._addresses = addresses
         self._report = report
         self._stopping = False
         self._running = 0
@@ -88,6 +92,7 @@ class ReplyHandler:
         if reply.id in self._ledger:
             log.info("reply_already_sent", reply=reply.id)
             return
+        reply = reply.model_copy(update={"route": answered_from(reply.route, self._addresses(reply.repo))})
         try:
             files, notes = await self._files(reply)
             await self._send(reply, files, notes)

@@ -78,26 +78,26 @@ class Intake:
         if proof.method != "trusted-header":
             _require_addressed(mail, config, proof)
         conversation = find_conversation(mail, self._email().hostname)
-        async with self._reading(arrival, mail, continues=conversation is not None) as reading:
+        reading = self._reading(arrival, mail, config.address, continues=conversation is not None)
+        async with reading as content:
             self._count(author, conversation)
-            found = Understood(mail, author, proof, record, rule, conversation, reading)
+            found = Understood(mail, author, proof, record, rule, conversation, content)
             request = build_request(arrival, found)
-            await self._publish(await self._with_files(request, reading.files))
+            await self._publish(await self._with_files(request, content.files))
         log.info("mail_accepted", request=request.id, repo=request.repo, sender=request.sender)
         return request.id
 
     @asynccontextmanager
     async def _reading(
-        self, arrival: Arrival, mail: RawMail, *, continues: bool
+        self, arrival: Arrival, mail: RawMail, ours: Sequence[str], *, continues: bool
     ) -> AsyncIterator[Reading[Attachment | StoredFile]]:
         """Only of mails that are proven: a stranger has no parser at work, and decides how long his DNS takes."""
-        address = arrival.recipient.address
         if not isinstance(arrival.data, bytes):
-            async with self._large.reading(arrival.data, address, continues=continues) as stored:
+            async with self._large.reading(arrival.data, ours, continues=continues) as stored:
                 yield stored
             return
         async with self._at_once:
-            reading = await asyncio.to_thread(take_apart, mail, address, continues=continues)
+            reading = await asyncio.to_thread(take_apart, mail, ours, continues=continues)
         yield reading
 
     def _repo(self, recipient: Recipient) -> RepoConfig:
@@ -170,7 +170,7 @@ def _require_addressed(mail: RawMail, config: RepoConfig, proof: Proof) -> None:
             f"the signature of {proof.domain} does not cover To and Cc, and the mail does not come from a server of "
             "that domain, so that it may have been meant for somebody else"
         )
-    raise MailRefused(f"the mail must name {config.address} in To or Cc")
+    raise MailRefused(f"the mail must name {' or '.join(config.address)} in To or Cc")
 
 
 def _not_stored(error: BusUnavailable) -> MailLater:

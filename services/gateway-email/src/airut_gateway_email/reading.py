@@ -41,14 +41,14 @@ class Reading[F: Attachment | StoredFile]:
     """What came along, and the whole text if something of it was left out."""
 
 
-def take_apart(mail: RawMail, our_address: str, *, continues: bool) -> Reading[Attachment]:
+def take_apart(mail: RawMail, ours: Sequence[str], *, continues: bool) -> Reading[Attachment]:
     """Read a mail; see `new_text` for the arguments.
 
     Raises:
         MailRefused: it cannot be decoded, is a MIME bomb, or is empty.
     """
     content = read_mail(mail)
-    said = new_text(content.text, our_address, continues=continues)
+    said = new_text(content.text, ours, continues=continues)
     files = content.attachments
     if said.cut:
         files = (*files, Attachment(WHOLE_MAIL, "text/plain", content.text.encode()))

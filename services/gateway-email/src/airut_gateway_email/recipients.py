@@ -2,15 +2,19 @@
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import getaddresses
 
 from airut_common.config.models import RepoConfig
+from airut_common.contracts.v1 import EmailRoute
 from airut_mail_auth.addresses import Address, BadAddress, parse_address
 
 MAX_LISTED = 16 * 1024
 """Characters of To or Cc: some hundred addresses. The standard library's time is quadratic."""
+type _Known = Mapping[Address, tuple[str, str]]
+"""Which repository has an address, and how that is spelt in its configuration."""
+
 _HINT = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 
 
@@ -20,18 +24,18 @@ class Recipient:
 
     repo: str
     address: str
-    """The repository's own address, without sub-address."""
+    """Which of the repository's own addresses, without sub-address."""
     model: str | None = None
     """From `local+hint@domain`; only our own recipient address can carry it (row 69)."""
 
 
 def find_recipient(text: str, repos: Mapping[str, RepoConfig]) -> Recipient | None:
-    """The one repository with this address; None when there is none."""
+    """The one repository that has this address; None when there is none."""
     try:
         wanted = parse_address(text)
     except BadAddress:
         return None
-    return _find(wanted, _by_address(repos), repos)
+    return _find(wanted, _by_address(repos))
 
 
 def listed_recipients(value: str, repos: Mapping[str, RepoConfig]) -> Iterator[Recipient]:
@@ -40,25 +44,26 @@ def listed_recipients(value: str, repos: Mapping[str, RepoConfig]) -> Iterator[R
         repos
     )  # once: a header may have a thousand addresses, and there may be a hundred repositories
     for address in listed_addresses(value):
-        found = _find(address, known, repos)
+        found = _find(address, known)
         if found is not None:
             yield found
 
 
-def _find(wanted: Address, known: Mapping[Address, str], repos: Mapping[str, RepoConfig]) -> Recipient | None:
+def _find(wanted: Address, known: _Known) -> Recipient | None:
     for base, hint in _readings(wanted):
-        repo = known.get(base)
-        if repo is not None:
-            return Recipient(repo, repos[repo].address, hint)
+        if base in known:
+            repo, address = known[base]
+            return Recipient(repo, address, hint)
     return None
 
 
-def _by_address(repos: Mapping[str, RepoConfig]) -> dict[Address, str]:
-    """Which repository has an address; the first one, should there be two. What is no address is nobody's."""
-    known: dict[Address, str] = {}
+def _by_address(repos: Mapping[str, RepoConfig]) -> _Known:
+    """The first one, should two have an address. What is no address is nobody's."""
+    known: dict[Address, tuple[str, str]] = {}
     for repo, config in repos.items():
-        with contextlib.suppress(BadAddress):
-            known.setdefault(parse_address(config.address), repo)
+        for address in config.address:
+            with contextlib.suppress(BadAddress):
+                known.setdefault(parse_address(address), (repo, address))
     return known
 
 
@@ -73,6 +78,14 @@ def listed_addresses(value: str) -> Iterator[Address]:
     for _, text in found:
         with contextlib.suppress(BadAddress):
             yield parse_address(text)
+
+
+def answered_from(route: EmailRoute, addresses: Sequence[str]) -> EmailRoute:
+    """The route of an answer. One that would come from an address that has been taken out of the configuration comes
+    from the first of the repository's: what the person replies would be refused there."""
+    if not addresses or route.from_address in addresses:
+        return route
+    return route.model_copy(update={"from_address": addresses[0]})
 
 
 def is_ours(address: Address, repos: Iterable[RepoConfig]) -> bool:

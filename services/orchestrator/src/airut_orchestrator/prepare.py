@@ -267,4 +267,4 @@ def _git_config(repo: RepoConfig) -> str:
     if repo.git.push_credential is not None:
         scheme, _, rest = repo.git.url.partition("://")
         variables[f"{scheme}://{rest.partition('/')[0]}"] = (repo.git.username, repo.git.push_credential)
-    return git_config(credential_variables=variables, user_name="Airut", user_email=repo.address)
+    return git_config(credential_variables=variables, user_name="Airut", user_email=repo.address[0])

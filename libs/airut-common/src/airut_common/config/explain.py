@@ -66,10 +66,12 @@ def field_name(path: Path) -> str:
 
 
 def _known(path: Path, lines: Mapping[Path, int]) -> Path:
-    """The path as the file has it: pydantic puts names of union members in between."""
+    """The path as the file has it: pydantic puts names of union members in between, and an index behind what may be
+    one thing or a list."""
     kept: Path = ()
     for index, part in enumerate(path):
-        if not lines or (*kept, part) in lines or index == len(path) - 1:
+        is_missing = index == len(path) - 1 and isinstance(part, str)
+        if not lines or (*kept, part) in lines or is_missing:
             kept = (*kept, part)
     return kept
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, model_validator
 
+from airut_common.config.addresses import Addresses, SenderPattern, same_mailbox
 from airut_common.config.base import (
     LOOPBACK_HOSTS,
     DomainName,
@@ -22,10 +23,6 @@ from airut_common.contracts.v1 import REPO_ID_PATTERN, RepoId
 
 Endpoint = Annotated[str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$")]
 """`host:port`; port 0 takes a free one, which `airut status` shows."""
-
-MailAddress = Annotated[str, StringConstraints(pattern=r"^[^@\s<>\"]+@[^@\s<>\"*]+$", to_lower=True)]
-SenderPattern = Annotated[str, StringConstraints(pattern=r"^([^@\s<>\"*]+|\*)@[^@\s<>\"*]+$", to_lower=True)]
-"""An exact address, or `*@domain` for everybody of exactly that domain."""
 
 WebAddress = Annotated[str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.\[\]:_-]+/[!-~]*$")]
 """A URL of http or https, with a path."""
@@ -294,7 +291,8 @@ class ImageConfig(StrictModel):
 class RepoConfig(StrictModel):
     """One repository that people may hand work to."""
 
-    address: MailAddress
+    address: Addresses
+    """Answers come from the first, unless a thread was begun to another."""
     senders: Annotated[tuple[SenderPattern, ...], Field(min_length=1)]
     git: GitConfig
     credentials: dict[SecretName, CredentialConfig] = Field(default_factory=dict)
@@ -349,6 +347,19 @@ class InstallationConfig(ServerConfig):
     nats_replicas: Literal[1, 3, 5] = 1
     """How many servers of a cluster hold each message. With three, any one of them may be lost."""
     repos: dict[RepoId, RepoConfig] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _addresses_lead_to_one_repository(self) -> Self:
+        owners: dict[str, str] = {}
+        for repo, config in self.repos.items():
+            for address in config.address:
+                owner = owners.setdefault(same_mailbox(address), repo)
+                if owner != repo:
+                    raise ValueError(
+                        f"repos.{owner}.address and repos.{repo}.address both name {address}; "
+                        "give each repository addresses of its own"
+                    )
+        return self
 
     @model_validator(mode="after")
     def _replicas_need_a_cluster(self) -> Self:

@@ -5,6 +5,7 @@ also take "Thanks, …" or a line that begins with a dash for the start of a sig
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from airut_gateway_email.content.labels import DATE, FROM, ON_THE_WAY, SUBJECT, WROTE
@@ -32,17 +33,19 @@ class NewText:
         return f"{self.own}\n\n{LEFT_OUT}" if self.cut else self.own
 
 
-def new_text(text: str, our_address: str, *, continues: bool) -> NewText:
+def new_text(text: str, ours: Sequence[str], *, continues: bool) -> NewText:
     """What the author of a mail added to what was quoted.
 
     Args:
         text: All of the mail's visible text.
-        our_address: Where the mail was sent to. History is cut if it is introduced as mail from there.
+        ours: The repository's addresses. History is cut if it is introduced as mail from one of them.
         continues: The mail belongs to a conversation of ours. Then an introduction that names no address at all,
             as some programs write it, is taken for one of ours too.
     """
     lines = text.split("\n")
-    end = _signature_start(lines, _history_start(lines, _Ours(our_address, continues)))
+    end = _signature_start(
+        lines, _history_start(lines, _Ours(tuple(address.lower() for address in ours), continues))
+    )
     own = "\n".join(lines[:end]).strip()
     if not own or not any(map(str.strip, lines[end:])):
         return NewText(text, cut=False)
@@ -51,13 +54,13 @@ def new_text(text: str, our_address: str, *, continues: bool) -> NewText:
 
 @dataclass(frozen=True)
 class _Ours:
-    address: str
+    addresses: tuple[str, ...]
     continues: bool
 
     def named(self, words: str) -> bool:
-        """Whether our address is among them."""
+        """Whether an address of ours is among them."""
         spaced = re.sub(r"[\s<>()\[\]*_:;,\"'\u00a0]+", " ", words).lower()
-        return f" {self.address.lower()} " in f" {spaced} "
+        return any(f" {address} " in f" {spaced} " for address in self.addresses)
 
     def sent(self, line: str) -> bool:
         """Whether a `From:` line is ours."""

@@ -14,7 +14,7 @@ class Question(_Said):
     """The descriptor of the mail."""
     files: int
     """The descriptor of an empty file, which takes the attachments, one behind the other."""
-    our_address: str
+    ours: tuple[str, ...]
     continues: bool
     memory_bytes: int
     """Address space that it may have at most."""

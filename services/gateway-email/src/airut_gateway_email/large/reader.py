@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -36,7 +36,7 @@ class LargeMails:
 
     @asynccontextmanager
     async def reading(
-        self, mail: SpoolFile, our_address: str, *, continues: bool
+        self, mail: SpoolFile, ours: Sequence[str], *, continues: bool
     ) -> AsyncIterator[Reading[StoredFile]]:
         """What the mail asks; its files are there for as long as the context is open.
 
@@ -50,18 +50,18 @@ class LargeMails:
             raise no_room(error) from error
         with files:
             async with self._at_once:
-                answer = await _ask(mail, files, our_address, continues=continues)
+                answer = await _ask(mail, files, ours, continues=continues)
             if answer.refused is not None:
                 refused = answer.refused
                 raise MailRefused(refused.text, code=refused.code, status=refused.status)
             yield Reading(answer.subject, answer.text, answer.question, tuple(stored_files(answer, files)))
 
 
-async def _ask(mail: SpoolFile, files: SpoolFile, our_address: str, *, continues: bool) -> Answer:
+async def _ask(mail: SpoolFile, files: SpoolFile, ours: Sequence[str], *, continues: bool) -> Answer:
     question = Question(
         mail=mail.fileno(),
         files=files.fileno(),
-        our_address=our_address,
+        ours=tuple(ours),
         continues=continues,
         memory_bytes=MEMORY_BYTES,
         cpu_seconds=SECONDS,

@@ -34,7 +34,7 @@ def answer(question: Question) -> Answer:
     """Read the mail and fill the file; closes both descriptors."""
     with SpoolFile.inherited(question.mail) as mail, SpoolFile.inherited(question.files) as files:
         try:
-            found = take_apart(parse_raw_mail(mail), question.our_address, continues=question.continues)
+            found = take_apart(parse_raw_mail(mail), question.ours, continues=question.continues)
         except MailRefused as error:
             refusal = Refusal(code=error.code, status=error.status, text=str(error))
             return Answer(refused=refusal, peak_bytes=peak_bytes())

@@ -76,6 +76,7 @@ async def _live(crash: Crash) -> None:
             MailSigner(lambda: None, lambda _: None),
             ledger,
             hostname=lambda: "airut.example",
+            addresses=lambda _: ("demo@airut.example",),
             report=report,
         )
 

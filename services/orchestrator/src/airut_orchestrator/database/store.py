@@ -384,6 +384,8 @@ class Store:
 
 def _add(session: Session, request: TaskRequest) -> tuple[Task, QueuedTask]:
     conversation, is_new = _conversation(session, request)
+    if not is_new:
+        request = _answered_as_before(session, request, conversation)
     task = Task(
         id=request.id,
         conversation=conversation.id,
@@ -453,6 +455,18 @@ def _conversation(session: Session, request: TaskRequest) -> tuple[Conversation,
     session.add(fresh)
     session.flush()
     return fresh, True
+
+
+def _answered_as_before(session: Session, request: TaskRequest, conversation: Conversation) -> TaskRequest:
+    """Answers in a thread come from the address that it was begun to, whichever of ours a later message went to."""
+    first = session.scalar(
+        select(Task.request).where(Task.conversation == conversation.id).order_by(Task.position).limit(1)
+    )
+    if first is None:
+        return request
+    begun_to = TaskRequest.model_validate_json(first).route.from_address
+    route = request.route.model_copy(update={"from_address": begun_to})
+    return request.model_copy(update={"route": route})
 
 
 def _find(session: Session, conversation: str) -> Conversation | None:
