@@ -41,6 +41,14 @@ def test_a_file_becomes_its_model() -> None:
     assert config.server().max_concurrent == 2
 
 
+def test_groups_go_to_the_key_of_the_server() -> None:
+    config = load(
+        "groups: {team: [Ada@x.example, '*@y.example']}\n" + REPO.replace("[ada@", "[group:team, ada@")
+    )
+    assert config.server().groups == {"team": ("ada@x.example", "*@y.example")}
+    assert config.repos["demo"].senders == ("group:team", "ada@lovelace.example")
+
+
 def test_a_repository_has_one_address_or_several() -> None:
     one, several = (
         load(REPO.replace("demo@airut.example", text)).repos["demo"]
@@ -103,7 +111,27 @@ ONE_PROBLEM = {
     ),
     REPO.replace("[ada@lovelace.example]", "[]"): "airut.yaml:4: repos.demo.senders: must not be empty",
     REPO.replace("[ada@lovelace.example]", "\n      - ada@x.example\n      - '*'"): (
-        "airut.yaml:6: repos.demo.senders[1]: must be a mail address, or `*@domain` for everybody of a domain"
+        "airut.yaml:6: repos.demo.senders[1]: must be a mail address, `*@domain` for everybody of a domain, or "
+        "`group:NAME` for all of a group"
+    ),
+    # groups
+    "groups: {team: []}": "airut.yaml:1: groups.team: must not be empty",
+    "groups:\n  team:": "airut.yaml:2: groups.team: must be a list: lines that begin with `- `",
+    "groups: {Team: [a@x.example]}": (
+        "airut.yaml:1: groups.Team: as a name must be lower-case letters, digits and dashes, at most 40, "
+        "beginning with a letter or digit"
+    ),
+    "groups:\n  all:\n    - ada@x.example\n    - group:team": (
+        "airut.yaml:4: groups.all[1]: must be a mail address, or `*@domain` for everybody of a domain; groups do not nest"
+    ),
+    REPO.replace("[ada@", "[group:team, ada@"): (
+        "airut.yaml:1: repos.demo.senders[0]: there is no group team; list its senders as groups.team, or name one "
+        "of: none yet"
+    ),
+    "groups: {teams: [a@x.example], b: [b@x.example]}\n"
+    + REPO.replace("[ada@", "[group:b, group:team, ada@"): (
+        "airut.yaml:1: repos.demo.senders[1]: there is no group team; list its senders as groups.team, or name one "
+        "of: b, teams"
     ),
     # one address, or a list of them
     REPO.replace("demo@airut.example", "demo"): (
@@ -265,6 +293,7 @@ def test_a_huge_file_is_not_read() -> None:
 def test_every_pattern_of_the_models_has_words() -> None:
     kinds = (
         *(models.SecretName, models.Endpoint, addresses.MailAddress, addresses.SenderPattern, models.RepoId),
+        *(addresses.SenderEntry, addresses.GroupName),
         *(models.HostPatternText, models.DomainName, models.BuildArgument),
         *(credentials.GithubName, credentials.PermissionName, credentials.ClientId, credentials.HttpsUrl),
         *(models.WebAddress, imap.Line, imap.TenantName),

@@ -37,7 +37,12 @@ def verify(zone: ZoneServer, tmp_path: Path):
     config.write_text(
         "email:\n  hostname: airut.example\n  relay: {host: 127.0.0.1, port: 25, security: plain}\n"
         f"  authentication: {{resolver: '{zone.endpoint}'}}\n"
+        "groups: {people: [ada@lovelace.example], others: [bob@lovelace.example]}\n"
         "repos:\n  demo:\n    address: demo@airut.example\n    senders: ['*@lovelace.example']\n"
+        "    git: {url: 'https://git.example/x.git'}\n"
+        "  site:\n    address: site@airut.example\n    senders: ['group:others', 'group:people']\n"
+        "    git: {url: 'https://git.example/x.git'}\n"
+        "  app:\n    address: app@airut.example\n    senders: ['group:others']\n"
         "    git: {url: 'https://git.example/x.git'}\n"
     )
 
@@ -75,6 +80,22 @@ def test_the_record_as_json(verify, lovelace: SigningDomain) -> None:
     assert (record["verdict"], record["rule"], record["proof"]["direct"]) == ("proven", "dmarc", True)
     assert record["spf"][0]["result"] == "pass"
     assert record["dmarc"]["asked"] == ["_dmarc.lovelace.example", "_dmarc.example"]
+    assert record["allowed"] == [
+        {"repo": "demo", "rule": "*@lovelace.example", "group": None},
+        {"repo": "site", "rule": "ada@lovelace.example", "group": "people"},
+    ]
+
+
+def test_where_a_proven_author_may_give_work_and_why(verify, zone, lovelace: SigningDomain) -> None:
+    said = verify(lovelace.sign(plain_mail().as_bytes())).output
+    assert "allowed   demo: *@lovelace.example\n" in said
+    assert "allowed   site: ada@lovelace.example of group:people\n" in said
+    assert "app" not in said
+    stranger = SigningDomain("stranger.example")
+    stranger.publish(zone)
+    done = verify(stranger.sign(plain_mail(sender="ada@stranger.example").as_bytes()))
+    assert "allowed   nowhere: no repository's senders name the author\n" in done.output
+    assert "allowed" not in verify(plain_mail().as_bytes()).output
 
 
 def test_a_refused_mail(verify, lovelace: SigningDomain) -> None:

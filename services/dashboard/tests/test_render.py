@@ -161,6 +161,9 @@ def evidence(record, **more: str) -> EmailEvidence:
 def test_a_decision_is_shown_line_by_line() -> None:
     lines = evidence_lines(evidence(RECORD))
     assert ("sender list", "*@lovelace.example") in lines
+    assert ("sender list", "*@lovelace.example of group:team") in evidence_lines(
+        evidence(RECORD, group="team")
+    )
     assert ("verdict", "proven (dmarc)") in lines
     assert ("DMARC", "at lovelace.example: v=DMARC1; p=reject; policy reject") in lines
 

@@ -47,6 +47,7 @@ class Gateway:
             "other": repo("other@airut.example", "*@lovelace.example"),
         }
     )
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     authentication: dict[str, Any] = field(default_factory=dict)
     imap: ImapConfig | None = None
     max_message_bytes: int = 2 * 1024 * 1024
@@ -81,6 +82,7 @@ class Gateway:
             self.bus,
             email=self.email,
             repos=lambda: self.repos,
+            groups=lambda: self.groups,
             resolver=lambda: resolver,
             spool=self.spool,
         )

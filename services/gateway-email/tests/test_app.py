@@ -236,6 +236,20 @@ async def test_changes_take_effect_while_it_runs(
             while "accepted as" not in await _send(address, bob):
                 await asyncio.sleep(0.05)
 
+        # A group that nothing but the server's own key tells of.
+        repo = installation.repos["demo"].model_copy(update={"senders": ("group:team",)})
+        groups = {"team": ("ada@lovelace.example",)}
+        grouped = installation.model_copy(update={"repos": {"demo": repo}, "groups": groups})
+        await apply_config(bus, grouped)
+        async with asyncio.timeout(10):
+            while "not on the sender list" not in await _send(address, bob):
+                await asyncio.sleep(0.05)
+        groups = {"team": ("ada@lovelace.example", "bob@lovelace.example")}
+        assert await apply_config(bus, grouped.model_copy(update={"groups": groups})) == ["server changed"]
+        async with asyncio.timeout(10):
+            while "accepted as" not in await _send(address, bob):
+                await asyncio.sleep(0.05)
+
         moved = _installation(zone.endpoint, sink.port, listen="localhost:0", max_message_bytes=2048)
         await apply_config(bus, moved)
         fresh = await _address(bus, other_than=address)

@@ -153,7 +153,12 @@ async def test_the_answer_in_smtp(bus: Bus, tmp_path: Path):
             relay=RelayConfig(host="127.0.0.1", port=25, security="plain"),
         )
         intake = Intake(
-            bus, email=lambda email=email: email, repos=lambda: repos, resolver=lambda: ZONE, spool=tmp_path
+            bus,
+            email=lambda email=email: email,
+            repos=lambda: repos,
+            groups=dict,
+            resolver=lambda: ZONE,
+            spool=tmp_path,
         )
         arrival = Arrival(_envelope(case), Recipient("demo", "demo@airut.example"), _data(name), NOW)
         try:

@@ -69,6 +69,7 @@ class Fetching:
             self.gateway.bus,
             email=self.gateway.email,
             repos=lambda: self.gateway.repos,
+            groups=dict,
             resolver=lambda: resolver,
             spool=self.gateway.spool,
         )

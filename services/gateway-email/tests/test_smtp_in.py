@@ -33,7 +33,7 @@ async def test_a_signed_mail_becomes_a_request(gateway, lovelace: SigningDomain)
     assert request.text == "Please fix the greeting."
     assert request.evidence.domain == "lovelace.example"
     assert request.evidence.method == "dmarc"
-    assert request.evidence.rule == "ada@lovelace.example"
+    assert (request.evidence.rule, request.evidence.group) == ("ada@lovelace.example", None)
     record = Record.model_validate(request.evidence.record)
     assert record.as_json() == request.evidence.record
     assert [one.result for one in record.dkim] == ["pass"]
@@ -92,6 +92,19 @@ async def test_a_mail_to_two_addresses_of_a_repository_is_one_task(gateway, love
     assert len(set(answers)) == 1
     await gateway.send(lovelace.sign(plain_mail("Another.\n").as_bytes()))
     assert [request.text for request in await gateway.requests(2)] == ["Please fix the greeting.", "Another."]
+
+
+async def test_a_group_allows_its_members_and_the_evidence_names_it(gateway, lovelace: SigningDomain):
+    gateway.repos["demo"] = gateway.repos["demo"].model_copy(update={"senders": ("group:team", "group:gone")})
+    signed = lovelace.sign(plain_mail().as_bytes())
+    assert "not on the sender list" in await gateway.send(signed)
+    gateway.groups["team"] = ("bob@x.example", "*@lovelace.example")
+    assert (await gateway.send(signed)).startswith("250")
+    [request] = await gateway.requests(1)
+    assert (request.evidence.rule, request.evidence.group) == ("*@lovelace.example", "team")
+    gateway.groups["team"] = ("bob@x.example",)
+    again = lovelace.sign(plain_mail("Once more.\n").as_bytes())
+    assert "not on the sender list" in await gateway.send(again)
 
 
 async def test_row_52_reply_to_and_cc_are_ignored(gateway, lovelace: SigningDomain):

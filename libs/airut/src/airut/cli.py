@@ -26,7 +26,6 @@ from airut_common.config.store import apply_config
 from airut_common.config.yamlfile import ConfigError
 from airut_common.contracts.v1 import GarbageCollected, OpenedSession
 from airut_common.log import configure_logging
-from airut_mail_auth.lines import lines_of
 
 app = typer.Typer(
     name="airut",
@@ -252,14 +251,14 @@ def mail_verify(
     """Who sent this mail, by the rules of the gateway? Exit code 1: refused; 3: the DNS did not answer."""
     envelope = mails.read_envelope(peer, ehlo, mail_from)
     when = mails.read_time(at) if at is not None else None
-    record = asyncio.run(mails.verify_file(file, config, envelope, when))
+    found = asyncio.run(mails.verify_file(file, config, envelope, when))
     if as_json:
-        out.print_json(data=record.as_json(), ensure_ascii=True)
+        out.print_json(data=found.as_json(), ensure_ascii=True)
     else:
-        for label, text in lines_of(record):
+        for label, text in found.lines():
             out.print(f"{label:10}{visible(text)}", markup=False, soft_wrap=True)
-    if record.verdict != "proven":
-        raise typer.Exit(1 if record.verdict == "refused" else 3)
+    if found.record.verdict != "proven":
+        raise typer.Exit(1 if found.record.verdict == "refused" else 3)
 
 
 def _print_status(found: InstallationStatus) -> None:

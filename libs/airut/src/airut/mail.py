@@ -1,18 +1,50 @@
 """`airut mail verify`: who sent a saved mail, decided by the code and the rules of the gateway."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from airut.errors import UsageError
 from airut.installation import DEFAULT_FILE, read_config
-from airut_common.config.models import SenderAuthConfig
+from airut_common.config.addresses import SenderRule, sender_rules
+from airut_common.config.models import InstallationConfig, SenderAuthConfig
 from airut_mail_auth import Envelope, Record, Rules, verify_bytes
+from airut_mail_auth.addresses import parse_address
+from airut_mail_auth.allowlist import allows
 from airut_mail_auth.dns import DnsResolver
+from airut_mail_auth.lines import lines_of
+
+
+@dataclass(frozen=True)
+class Verified:
+    """Who sent a mail, and where its author may give work."""
+
+    record: Record
+    allowed: dict[str, SenderRule]
+    """By repository, the rule that allows a proven author."""
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """The record, and `allowed` beside it."""
+        allowed: list[JsonValue] = [
+            {"repo": repo, "rule": rule.pattern, "group": rule.group} for repo, rule in self.allowed.items()
+        ]
+        return self.record.as_json() | {"allowed": allowed}
+
+    def lines(self) -> list[tuple[str, str]]:
+        """A label and a text each."""
+        found = list(lines_of(self.record))
+        if self.record.verdict == "proven":
+            found += [("allowed", f"{repo}: {rule}") for repo, rule in self.allowed.items()] or [
+                ("allowed", "nowhere: no repository's senders name the author")
+            ]
+        return found
 
 
 async def verify_file(
     file: Path, config_file: Path | None, envelope: Envelope | None, at: datetime | None
-) -> Record:
+) -> Verified:
     """Judge a mail as the gateway would have.
 
     Args:
@@ -24,7 +56,8 @@ async def verify_file(
     Raises:
         UsageError: a file cannot be read, or the DNS server is unknown.
     """
-    settings = _settings(config_file)
+    config = _config(config_file)
+    settings = config.email.authentication if config.email is not None else SenderAuthConfig()
     try:
         data = file.read_bytes()
         resolver = await DnsResolver.at(settings.resolver)
@@ -33,7 +66,8 @@ async def verify_file(
     if b"\r" not in data:
         data = data.replace(b"\n", b"\r\n")
     rules = Rules.model_validate(settings.model_dump(exclude={"resolver"}))
-    return await verify_bytes(data, envelope, resolver, rules, now=at or datetime.now(UTC))
+    record = await verify_bytes(data, envelope, resolver, rules, now=at or datetime.now(UTC))
+    return Verified(record, _allowed(record, config))
 
 
 def read_time(text: str) -> datetime:
@@ -62,8 +96,19 @@ def read_envelope(peer: str | None, ehlo: str | None, mail_from: str | None) -> 
     return Envelope(peer, ehlo or "", mail_from or "")
 
 
-def _settings(config_file: Path | None) -> SenderAuthConfig:
+def _config(config_file: Path | None) -> InstallationConfig:
     if config_file is None and not DEFAULT_FILE.exists():
-        return SenderAuthConfig()
-    email = read_config(config_file or DEFAULT_FILE).email
-    return email.authentication if email is not None else SenderAuthConfig()
+        return InstallationConfig()
+    return read_config(config_file or DEFAULT_FILE)
+
+
+def _allowed(record: Record, config: InstallationConfig) -> dict[str, SenderRule]:
+    if record.verdict != "proven" or record.author is None:
+        return {}
+    author = parse_address(record.author)
+    found: dict[str, SenderRule] = {}
+    for repo, settings in config.repos.items():
+        for rule in sender_rules(settings.senders, config.groups):
+            if allows(rule.pattern, author):
+                found.setdefault(repo, rule)
+    return found

@@ -12,6 +12,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 from pydantic import ValidationError
 
+from airut_common.config.addresses import SenderRule
 from airut_common.contracts.v1 import AgentOutput, EmailEvidence
 from airut_dashboard.model import Change, TaskView
 from airut_mail_auth import Record
@@ -83,7 +84,8 @@ def clock(at: datetime) -> str:
 
 def evidence_lines(evidence: EmailEvidence) -> list[tuple[str, str]]:
     """A decision who sent a mail, as a label and a text each; a record that cannot be read gives the summary alone."""
-    lines = [("sender list", evidence.rule), ("proven by", evidence.detail)]
+    rule = str(SenderRule(evidence.rule, evidence.group))
+    lines = [("sender list", rule), ("proven by", evidence.detail)]
     with contextlib.suppress(ValidationError):
         lines += lines_of(Record.model_validate(evidence.record))
     return [(label, _printable(text)) for label, text in lines]

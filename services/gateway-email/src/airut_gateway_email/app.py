@@ -61,6 +61,7 @@ async def run(service: Service) -> None:
         service.bus,
         email=lambda: live.email,
         repos=lambda: config.repos,
+        groups=lambda: config.server.groups,
         resolver=lambda: live.resolver,
         spool=spool,
     )

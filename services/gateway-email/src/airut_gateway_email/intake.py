@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from airut_common.bus import Bus, BusUnavailable
+from airut_common.config.addresses import sender_rules
 from airut_common.config.models import EmailConfig, RepoConfig
 from airut_common.contracts.v1 import BlobRef, TaskRequest, utc_now
 from airut_common.contracts.v1.subjects import task_requested
@@ -22,9 +23,9 @@ from airut_gateway_email.reading import Reading, StoredFile, take_apart
 from airut_gateway_email.recipients import Recipient, is_ours, listed_addresses
 from airut_gateway_email.requests import Arrival, Understood, build_request
 from airut_gateway_email.sender_auth import Envelope, Mailbox, Proof, Resolver, prove
-from airut_gateway_email.sender_auth.allowlist import matching_rule
 from airut_gateway_email.threads import find_conversation
 from airut_mail_auth.addresses import Address, BadAddress, parse_from
+from airut_mail_auth.allowlist import allows
 
 AT_ONCE = 4
 """Small mails whose parts are decoded at the same moment."""
@@ -41,6 +42,7 @@ class Intake:
         *,
         email: Callable[[], EmailConfig],
         repos: Callable[[], Mapping[str, RepoConfig]],
+        groups: Callable[[], Mapping[str, Sequence[str]]],
         resolver: Callable[[], Resolver],
         spool: Path,
         clock: Callable[[], float] = time.monotonic,
@@ -48,6 +50,7 @@ class Intake:
         self._bus = bus
         self._email = email
         self._repos = repos
+        self._groups = groups
         self._resolver = resolver
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self._large = LargeMails(spool)
@@ -72,7 +75,8 @@ class Intake:
             self._email().authentication,
             now=arrival.received_at,
         )
-        rule = matching_rule(author, config.senders)
+        rules = sender_rules(config.senders, self._groups())
+        rule = next((rule for rule in rules if allows(rule.pattern, author)), None)
         if rule is None:
             raise MailRefused(f"{author} is not on the sender list of {arrival.recipient.address}")
         if proof.method != "trusted-header":
@@ -84,7 +88,9 @@ class Intake:
             found = Understood(mail, author, proof, record, rule, conversation, content)
             request = build_request(arrival, found)
             await self._publish(await self._with_files(request, content.files))
-        log.info("mail_accepted", request=request.id, repo=request.repo, sender=request.sender)
+        log.info(
+            "mail_accepted", request=request.id, repo=request.repo, sender=request.sender, rule=str(rule)
+        )
         return request.id
 
     @asynccontextmanager

@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
+from airut_common.config.addresses import SenderRule
 from airut_common.contracts.v1 import EmailEvidence, EmailRoute, TaskRequest
 from airut_gateway_email.content.mail import Attachment
 from airut_gateway_email.errors import MailRefused
@@ -41,8 +42,8 @@ class Understood:
     proof: Proof
     record: Record
     """How that was decided."""
-    rule: str
-    """The entry of the sender list that matched."""
+    rule: SenderRule
+    """Why he may give work."""
     conversation: str | None
     reading: Reading[Attachment | StoredFile]
 
@@ -67,7 +68,8 @@ def build_request(arrival: Arrival, found: Understood) -> TaskRequest:
             method=found.proof.method,
             domain=found.proof.domain,
             detail=found.proof.detail,
-            rule=found.rule,
+            rule=found.rule.pattern,
+            group=found.rule.group,
             record=_bounded(found.record).as_json(),
         ),
         subject=found.reading.subject,

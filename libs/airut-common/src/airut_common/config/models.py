@@ -7,7 +7,14 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, model_validator
 
-from airut_common.config.addresses import Addresses, SenderPattern, same_mailbox
+from airut_common.config.addresses import (
+    Addresses,
+    GroupName,
+    SenderEntry,
+    SenderPattern,
+    named_group,
+    same_mailbox,
+)
 from airut_common.config.base import (
     LOOPBACK_HOSTS,
     DomainName,
@@ -32,7 +39,12 @@ PATTERN_WORDS: Mapping[str, str] = {
     r"^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$": "be `host:port`, such as 127.0.0.1:2525",
     r"^([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{1,63}$": "be a domain, such as lists.example.org",
     r"^[^@\s<>\"]+@[^@\s<>\"*]+$": "be a mail address, such as demo@airut.example",
-    r"^([^@\s<>\"*]+|\*)@[^@\s<>\"*]+$": "be a mail address, or `*@domain` for everybody of a domain",
+    r"^([^@\s<>\"*]+|\*)@[^@\s<>\"*]+$": (
+        "be a mail address, or `*@domain` for everybody of a domain; groups do not nest"
+    ),
+    rf"^(group:{REPO_ID_PATTERN}|([^@\s<>\"*:]+|\*)@[^@\s<>\"*]+)$": (
+        "be a mail address, `*@domain` for everybody of a domain, or `group:NAME` for all of a group"
+    ),
     r"^[A-Za-z0-9*?._-]{1,253}$": "be a host name, or a pattern such as '*.example.org'",
     r"^[A-Za-z0-9._-]{1,100}$": "be the name of a repository, without its owner",
     r"^[A-Za-z_][A-Za-z0-9_]{0,63}$": "be the name of a build argument: letters, digits and underscores",
@@ -293,7 +305,7 @@ class RepoConfig(StrictModel):
 
     address: Addresses
     """Answers come from the first, unless a thread was begun to another."""
-    senders: Annotated[tuple[SenderPattern, ...], Field(min_length=1)]
+    senders: Annotated[tuple[SenderEntry, ...], Field(min_length=1)]
     git: GitConfig
     credentials: dict[SecretName, CredentialConfig] = Field(default_factory=dict)
     environment: dict[str, str] = Field(default_factory=dict)
@@ -335,6 +347,11 @@ class ServerConfig(StrictModel):
     egress: EgressConfig = EgressConfig()
     sandbox: SandboxConfig = SandboxConfig()
     retention: RetentionConfig = RetentionConfig()
+    groups: dict[GroupName, Annotated[tuple[SenderPattern, ...], Field(min_length=1)]] = Field(
+        default_factory=dict
+    )
+    """People that repositories name together in `senders`. Stored here, and looked up for each mail: so one write of
+    one key changes a group for all repositories at the same moment."""
 
 
 class InstallationConfig(ServerConfig):
@@ -358,6 +375,18 @@ class InstallationConfig(ServerConfig):
                     raise ValueError(
                         f"repos.{owner}.address and repos.{repo}.address both name {address}; "
                         "give each repository addresses of its own"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _groups_are_known(self) -> Self:
+        for repo, config in self.repos.items():
+            for index, entry in enumerate(config.senders):
+                group = named_group(entry)
+                if group is not None and group not in self.groups:
+                    raise ValueError(
+                        f"repos.{repo}.senders[{index}]: there is no group {group}; list its senders as "
+                        f"groups.{group}, or name one of: {', '.join(sorted(self.groups)) or 'none yet'}"
                     )
         return self
 

@@ -1,4 +1,4 @@
-"""Who wrote a mail, and whether that address may give work. The first is decided by `airut_mail_auth`."""
+"""Who wrote a mail, decided by `airut_mail_auth`, in the terms of SMTP."""
 
 from airut_gateway_email.sender_auth.proving import prove
 from airut_mail_auth import Envelope, Mailbox, Proof

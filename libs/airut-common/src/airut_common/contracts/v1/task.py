@@ -20,7 +20,9 @@ class EmailEvidence(Message):
     detail: str
     """One line for people: which mechanism passed, for which identifier."""
     rule: str
-    """The entry of the repository's sender list that matched."""
+    """The address or domain that allowed the sender."""
+    group: str | None = None
+    """The group that the rule stands in; None: it stands in the repository's own list."""
     record: dict[str, JsonValue] | None = None
     """The whole decision as `airut mail verify --json` prints it; None in requests of older gateways."""
 
