@@ -12,6 +12,7 @@ from airut_common.bus.server import NatsServer
 from airut_common.bus.topology import ORCHESTRATOR_TASKS
 from airut_common.contracts.v1 import TaskRequest, new_id, subjects
 from airut_common.testing.builders import reply, task_request
+from airut_orchestrator.acknowledge import Acknowledger
 from airut_orchestrator.app import CLAIM_CONCURRENCY
 from airut_orchestrator.claim import Claim
 from airut_orchestrator.database.connection import open_database, sqlite_url
@@ -84,6 +85,7 @@ async def _consume(bus: Bus, store: Store) -> float:
     claim = Claim(
         store,
         TaskEvents(bus),
+        Acknowledger(bus, wanted=lambda: False, page=lambda _task: None),
         claimed=claimed,
         has_room=lambda: False,
         wish=no_wish,

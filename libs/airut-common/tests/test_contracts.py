@@ -96,6 +96,7 @@ def test_subjects_are_what_the_permissions_are_written_for() -> None:
     assert [
         subjects.task_requested("demo"),
         subjects.reply("email", "demo"),
+        subjects.acknowledgement("email", "demo"),
         subjects.task_event("demo", "t"),
         subjects.egress_event("demo", "s"),
         subjects.service_event("x"),
@@ -104,6 +105,7 @@ def test_subjects_are_what_the_permissions_are_written_for() -> None:
     ] == [
         "airut.v1.task.requested.demo",
         "airut.v1.reply.email.demo",
+        "airut.v1.taken.email.demo",
         "airut.v1.event.task.demo.t",
         "airut.v1.event.egress.demo.s",
         "airut.v1.event.service.x",

@@ -13,6 +13,7 @@ from airut_common.bus.permissions import PERMISSIONS
 from airut_common.bus.server import NatsServer
 from airut_common.bus.topology import (
     CONFIG_BUCKET,
+    EMAIL_ACKNOWLEDGEMENTS,
     EMAIL_REPLIES,
     ORCHESTRATOR_TASKS,
     SEALED_BUCKET,
@@ -22,6 +23,7 @@ from airut_common.bus.topology import (
 from airut_common.config.models import InstallationConfig
 from airut_common.config.store import apply_config, watch_config
 from airut_common.contracts.v1 import (
+    Acknowledgement,
     CloseSession,
     Reply,
     ServiceEvent,
@@ -30,7 +32,7 @@ from airut_common.contracts.v1 import (
     utc_now,
 )
 from airut_common.sealed import ServiceKey, seal, sealed_key, store_sealed, watch_secrets
-from airut_common.testing.builders import reply, task_request
+from airut_common.testing.builders import acknowledgement, reply, task_request
 
 LIMIT = 20
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -117,6 +119,9 @@ async def test_the_way_of_a_task_through_the_services(installation: Installation
         out = await orchestrator.put_blob(b"result", name="r.txt", media_type="text/plain")
         await orchestrator.publish("airut.v1.reply.email.demo", answer, msg_id=answer.id)
         assert await next_of(EMAIL_REPLIES, Reply, gateway) == answer
+        taken = acknowledgement()
+        await orchestrator.publish("airut.v1.taken.email.demo", taken, msg_id=f"taken-{taken.id}")
+        assert await next_of(EMAIL_ACKNOWLEDGEMENTS, Acknowledgement, gateway) == taken
         assert await gateway.get_blob(out) == b"result"
         event = ServiceEvent(service="orchestrator", at=utc_now(), level="info", code="x", text="")
         await orchestrator.publish("airut.v1.event.service.orchestrator", event)
@@ -151,6 +156,7 @@ FORBIDDEN_PUBLISH = [
     ("gateway-email", "airut.v1.event.egress.demo.s1"),
     ("gateway-email", "airut.v1.event.task.demo.t1"),
     ("gateway-email", "airut.v1.reply.email.demo"),
+    ("gateway-email", "airut.v1.taken.email.demo"),
     ("gateway-email", f"$KV.{CONFIG_BUCKET}.repos.demo"),
     ("gateway-email", f"$KV.{CONFIG_BUCKET}.keys.egress-proxy"),
     ("gateway-email", f"$KV.{SEALED_BUCKET}.gateway-email._.SMTP"),
@@ -171,6 +177,7 @@ FORBIDDEN_PUBLISH = [
     ("orchestrator", "$JS.API.STREAM.UPDATE.AIRUT_TASKS"),
     ("orchestrator", "$JS.API.STREAM.PURGE.OBJ_airut_blobs"),
     ("orchestrator", "$JS.API.CONSUMER.MSG.NEXT.AIRUT_REPLIES.gateway-email"),
+    ("orchestrator", "$JS.API.CONSUMER.MSG.NEXT.AIRUT_REPLIES.gateway-email-taken"),
     ("orchestrator", "$JS.ACK.AIRUT_REPLIES.gateway-email.1.1.1.1.1"),
     ("orchestrator", "airut.v1.event.service.egress-proxy"),
     ("orchestrator", f"$KV.{STATUS_BUCKET}.egress-proxy.local"),

@@ -21,7 +21,7 @@ from airut_common.bus.server import NatsServer
 from airut_common.bus.topology import ORCHESTRATOR_TASKS, STATUS_BUCKET, status_key
 from airut_common.config.models import InstallationConfig
 from airut_common.config.store import apply_config
-from airut_common.contracts.v1 import Reply, ServiceEvent, TaskRequest, subjects, utc_now
+from airut_common.contracts.v1 import Acknowledgement, Reply, ServiceEvent, TaskRequest, subjects, utc_now
 from airut_gateway_email.testing.sink import MailSink
 from airut_mail_auth.testing.crafting import Signer
 from airut_mail_auth.testing.signing import SigningDomain, plain_mail
@@ -183,6 +183,37 @@ def _memory_mib(process: asyncio.subprocess.Process, name: str) -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
 
 
+async def test_the_answer_to_an_acknowledgement_goes_on_with_its_conversation(
+    nats_server, bus: Bus, zone, lovelace: SigningDomain, sink, tmp_path
+):
+    await apply_config(bus, _installation(zone.endpoint, sink.port))
+    async with _process(nats_server.url, tmp_path / "state"):
+        address = await _address(bus)
+        mail = plain_mail()
+        await _send(address, lovelace.sign(mail.as_bytes()))
+        request = await _request(bus)
+        taken = Acknowledgement(
+            id=request.id, repo=request.repo, channel="email", conversation="c" * 32, place=2, waits_for="turn",
+            route=request.route, created_at=utc_now(),
+        )  # fmt: skip
+        await bus.publish(subjects.acknowledgement("email", "demo"), taken, msg_id=f"taken-{taken.id}")
+        told = await sink.next()
+        assert (told.recipients, told.message["In-Reply-To"]) == (
+            ("ada@lovelace.example",),
+            mail["Message-ID"],
+        )
+        assert "place 2" in told.message.get_content()
+        more = plain_mail("And the other one, too.\n", In_Reply_To=told.message["Message-ID"])
+        assert "accepted as" in await _send(address, lovelace.sign(more.as_bytes()))
+        assert (await _request(bus)).conversation == "c" * 32
+        # What a mail program answers to it by itself, or sends back, is not taken.
+        vacation = plain_mail(
+            "I am away.\n", In_Reply_To=told.message["Message-ID"], Auto_Submitted="auto-replied"
+        )
+        assert "automatic mail" in await _send(address, lovelace.sign(vacation.as_bytes()))
+        assert sink.mails.empty()
+
+
 async def test_its_own_identity_on_the_bus_is_enough(zone, lovelace: SigningDomain, sink, tmp_path):
     """With its nkey's permissions alone: configuration, secrets, files both ways, requests, replies, status, events."""
     public = {}
@@ -209,6 +240,12 @@ async def test_its_own_identity_on_the_bus_is_enough(zone, lovelace: SigningDoma
             await bus.publish(subjects.reply("email", "demo"), answer, msg_id=answer.id)
             [file] = (await sink.next()).message.iter_attachments()
             assert file.get_payload(decode=True) == b"out" * 200_000
+            taken = Acknowledgement(
+                id="t1", repo="demo", channel="email", conversation="c" * 32, place=1, route=request.route,
+                created_at=utc_now(),
+            )  # fmt: skip
+            await bus.publish(subjects.acknowledgement("email", "demo"), taken, msg_id="taken-t1")
+            assert "was taken" in (await sink.next()).message.get_content()
             assert (await _event(bus, "ready")).service == "gateway-email"
 
 

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 from collections import Counter
+from dataclasses import replace
 from email import message_from_bytes
 from pathlib import Path
 from typing import Any, get_args, override
@@ -15,8 +16,9 @@ import pytest
 from airut_common.bus import Bus
 from airut_common.bus.topology import MAX_DELIVERIES, REPLIES
 from airut_common.contracts.v1 import subjects
-from airut_common.testing.builders import reply
-from airut_gateway_email.testing.crashes import CONSUMER, Crash, Point, live
+from airut_common.testing.builders import acknowledgement, reply
+from airut_gateway_email.acknowledgements import acknowledgement_key
+from airut_gateway_email.testing.crashes import CONSUMER, TAKEN_CONSUMER, Crash, Point, live
 from airut_gateway_email.testing.sink import MailSink
 from airut_gateway_email.threads import issue_message_id
 
@@ -68,7 +70,8 @@ async def _life(crash: Crash, sink: KillingSink, *, killed_by_relay: bool) -> No
 
 async def _soon_again(nats_url: str) -> None:
     client = await nats.connect(nats_url)
-    await client.jetstream().add_consumer(REPLIES.name, CONSUMER.config())
+    for consumer in (CONSUMER, TAKEN_CONSUMER):
+        await client.jetstream().add_consumer(REPLIES.name, consumer.config())
     await client.close()
 
 
@@ -96,17 +99,37 @@ async def test_200_deaths_at_every_step_lose_nothing_and_repeat_only_what_is_in_
     for answer in answers:
         await bus.publish(subjects.reply("email", "demo"), answer, msg_id=answer.id)
     ids = {issue_message_id(a.conversation, a.id, "airut.example"): a.id for a in answers}
+    await _deaths(Crash(nats_server.url, 0, tmp_path, None), bus, ids, KILLS)
 
+
+@pytest.mark.integration
+@pytest.mark.timeout(120)
+async def test_acknowledgements_outlive_deaths_at_every_step_in_the_same_way(
+    nats_server, bus: Bus, tmp_path: Path
+):
+    await _soon_again(nats_server.url)
+    told = [acknowledgement() for _ in range(12)]
+    for taken in told:
+        await bus.publish(subjects.acknowledgement("email", "demo"), taken, msg_id=f"taken-{taken.id}")
+    ids = {
+        issue_message_id(taken.conversation, acknowledgement_key(taken.id), "airut.example"): taken.id
+        for taken in told
+    }
+    crash = Crash(nats_server.url, 0, tmp_path, None, sends="acknowledgements")
+    await _deaths(crash, bus, ids, 3 * len(POINTS))
+
+
+async def _deaths(crash: Crash, bus: Bus, ids: dict[str, str], kills: int) -> None:
+    """Kill a gateway so often, at each step in turn, and count what has arrived; `ids` are tasks by Message-ID."""
     sink = KillingSink()
     async with sink.running():
-        for number in range(KILLS):
+        crash = replace(crash, relay_port=sink.port)
+        for number in range(kills):
             point = POINTS[number % len(POINTS)]
-            crash = Crash(nats_server.url, sink.port, tmp_path, None if point == STORED else point)
-            await _life(crash, sink, killed_by_relay=point == STORED)
-        assert await bus.stream_size(REPLIES.name) > 0, "every death had a reply to work on"
-        last = processes.Process(
-            target=live, args=(Crash(nats_server.url, sink.port, tmp_path, None),), daemon=True
-        )
+            life = replace(crash, point=None if point == STORED else point)
+            await _life(life, sink, killed_by_relay=point == STORED)
+        assert await bus.stream_size(REPLIES.name) > 0, "every death had a mail to work on"
+        last = processes.Process(target=live, args=(crash,), daemon=True)
         last.start()
         try:
             async with asyncio.timeout(60):
@@ -116,9 +139,9 @@ async def test_200_deaths_at_every_step_lose_nothing_and_repeat_only_what_is_in_
             last.kill()
             await asyncio.to_thread(last.join)
 
-    deaths = [line.split() for line in (tmp_path / "deaths").read_text().splitlines()]
-    assert len(deaths) + len(sink.deaths) == KILLS
-    doubts = Counter(reply_id for point, reply_id in deaths if point in IN_DOUBT)
+    deaths = [line.split() for line in (crash.state / "deaths").read_text().splitlines()]
+    assert len(deaths) + len(sink.deaths) == kills
+    doubts = Counter(task for point, task in deaths if point in IN_DOUBT)
     doubts.update(ids[message_id] for message_id in sink.deaths)
     copies: Counter[str] = Counter()
     texts: dict[str, set[bytes]] = {}
@@ -130,7 +153,7 @@ async def test_200_deaths_at_every_step_lose_nothing_and_repeat_only_what_is_in_
     assert copies.keys() == ids.keys()
     assert all(len(versions) == 1 for versions in texts.values())
     assert {ids[name]: count for name, count in copies.items()} == {
-        answer.id: 1 + doubts[answer.id] for answer in answers
+        task: 1 + doubts[task] for task in ids.values()
     }
     assert await bus.stream_size("AIRUT_DEAD") == 0
-    assert doubts.total() <= KILLS * len(IN_DOUBT) // len(POINTS)
+    assert doubts.total() <= kills * len(IN_DOUBT) // len(POINTS)

@@ -10,7 +10,7 @@ import pytest
 
 from airut_common.bus import BusUnavailable
 from airut_common.config.models import RelayConfig
-from airut_gateway_email.replies import OutgoingMail
+from airut_gateway_email.outgoing import OutgoingMail
 from airut_gateway_email.smtp_out import Relay, SendRefused
 from airut_gateway_email.testing.postfix import Postfix
 from airut_gateway_email.testing.sink import MailSink

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from airut_common.contracts.v1 import Reply, Usage
 from airut_common.testing.builders import email_route, reply
+from airut_gateway_email.outgoing import reply_subject
 from airut_gateway_email.rawmail import parse_raw_mail
-from airut_gateway_email.replies import AttachedFile, build_reply, count, duration, quotation, reply_subject
+from airut_gateway_email.replies import AttachedFile, build_reply, count, duration, quotation
 from airut_gateway_email.threads import find_conversation
 from airut_mail_auth.addresses import BadAddress
 

@@ -16,15 +16,16 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from airut_common.bus import Bus, Reject, Retry
-from airut_common.bus.topology import EMAIL_REPLIES
+from airut_common.bus.topology import EMAIL_ACKNOWLEDGEMENTS, EMAIL_REPLIES
 from airut_common.config.dkim import DkimConfig
 from airut_common.config.models import RelayConfig
-from airut_common.contracts.v1 import Reply, subjects, utc_now
+from airut_common.contracts.v1 import Acknowledgement, Reply, subjects, utc_now
 from airut_common.secrets import Secret
-from airut_common.testing.builders import email_route, reply
+from airut_common.testing.builders import acknowledgement, email_route, reply
 from airut_gateway_email import ledger as ledger_module
-from airut_gateway_email.handlers import PACKED_NOTE, TOO_LARGE_NOTE, ReplyHandler
+from airut_gateway_email.handlers import PACKED_NOTE, TOO_LARGE_NOTE, AcknowledgementHandler, ReplyHandler
 from airut_gateway_email.ledger import SentLedger
+from airut_gateway_email.sending import Sending
 from airut_gateway_email.signing import MailSigner
 from airut_gateway_email.smtp_out import Relay
 from airut_gateway_email.testing.sink import MailSink
@@ -48,21 +49,27 @@ class WayOut:
         self.secret: Secret | None = None
         self.dkim: DkimConfig | None = None
         self.ledger = SentLedger(state / "sent")
+        self.sending = Sending()
+        relay = Relay(lambda: RelayConfig(**self.config), lambda _name: self.secret)
+        signer = MailSigner(lambda: self.dkim, lambda _name: self.secret)
+        about = {
+            "hostname": lambda: "airut.example",
+            "addresses": lambda _repo: ("demo@airut.example", "help@airut.example"),
+        }
         self.handler = ReplyHandler(
-            bus,
-            Relay(lambda: RelayConfig(**self.config), lambda _name: self.secret),
-            MailSigner(lambda: self.dkim, lambda _name: self.secret),
-            self.ledger,
-            hostname=lambda: "airut.example",
-            addresses=lambda _repo: ("demo@airut.example", "help@airut.example"),
-            report=self._report,
+            bus, relay, signer, self.ledger, self.sending, **about, report=self._report
         )
+        self.acknowledge = AcknowledgementHandler(relay, signer, self.ledger, self.sending, **about)
 
     async def _report(self, _level: str, code: str, text: str, repo: str | None = None) -> None:
         self.events.put_nowait((code, text))
 
     async def event(self) -> tuple[str, str]:
         return await asyncio.wait_for(self.events.get(), 20)
+
+    async def tell(self, taken: Acknowledgement) -> Acknowledgement:
+        await self.bus.publish(subjects.acknowledgement("email", taken.repo), taken)
+        return taken
 
     async def publish(self, answer: Reply) -> Reply:
         await self.bus.publish(subjects.reply("email", answer.repo), answer, msg_id=answer.id)
@@ -79,10 +86,14 @@ async def sink() -> AsyncIterator[MailSink]:
 async def way_out(bus: Bus, sink: MailSink, tmp_path: Path, monkeypatch) -> AsyncIterator[WayOut]:
     monkeypatch.setattr(ledger_module, "FIRST_RETRY", timedelta(milliseconds=50))
     way = WayOut(bus, sink, tmp_path)
-    task = asyncio.ensure_future(bus.consume(EMAIL_REPLIES, Reply, way.handler, concurrency=2))
+    tasks = [
+        asyncio.ensure_future(bus.consume(EMAIL_REPLIES, Reply, way.handler, concurrency=2)),
+        asyncio.ensure_future(bus.consume(EMAIL_ACKNOWLEDGEMENTS, Acknowledgement, way.acknowledge)),
+    ]
     yield way
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def emptied(bus: Bus, stream: str = "AIRUT_REPLIES") -> None:
@@ -263,10 +274,61 @@ async def test_after_two_days_the_operator_hears_the_relays_words(bus: Bus, sink
 async def test_stopping_finishes_what_is_under_way_and_begins_nothing(way_out: WayOut, sink: MailSink):
     await way_out.publish(reply())
     await sink.next()
-    await way_out.handler.finish(5)
+    await way_out.sending.finish(5)
     with pytest.raises(Retry):
         await way_out.handler(reply())
     assert sink.attempts == 1
+
+
+# -- acknowledgements --------------------------------------------------------------------------------------
+
+
+async def test_an_acknowledgement_is_sent_once(way_out: WayOut, sink: MailSink):
+    sink.answers.append("451 4.3.0 not now")
+    taken = await way_out.tell(acknowledgement(route=email_route(from_address="gone@airut.example")))
+    mail = await sink.next()
+    assert (mail.mail_from, mail.recipients) == ("demo@airut.example", ("ada@lovelace.example",))
+    await way_out.tell(taken)
+    await emptied(way_out.bus)
+    assert sink.mails.empty()
+    assert sink.attempts == 2
+    await way_out.publish(reply(id=taken.id, conversation=taken.conversation))
+    assert "Done" in (await sink.next()).message.get_body(("plain",)).get_content()
+
+
+async def test_who_has_the_answer_is_not_told_that_it_will_come(way_out: WayOut, sink: MailSink):
+    answer = await way_out.publish(reply())
+    await sink.next()
+    await emptied(way_out.bus)
+    await way_out.tell(acknowledgement(id=answer.id, conversation=answer.conversation))
+    await emptied(way_out.bus)
+    assert sink.attempts == 1
+
+
+async def test_an_acknowledgement_that_cannot_be_sent_is_let_go(way_out: WayOut, sink: MailSink):
+    sink.answers += ["550 5.1.1 no such mailbox", "451 4.3.0 not now"]
+    await way_out.tell(acknowledgement())
+    await emptied(way_out.bus)
+    await way_out.tell(acknowledgement(created_at=utc_now() - timedelta(hours=1)))
+    await way_out.tell(acknowledgement(route=email_route(recipient="nobody")))
+    await emptied(way_out.bus)
+    assert sink.attempts == 2
+    assert await way_out.bus.stream_size("AIRUT_DEAD") == 0
+    assert way_out.events.empty()
+
+
+async def test_an_acknowledgement_is_signed_like_an_answer(way_out: WayOut, sink: MailSink):
+    way_out.dkim = DkimConfig(domain="airut.example", selector="a1", key_secret="DKIM_KEY")
+    way_out.secret = Secret(PEM)
+    await way_out.tell(acknowledgement())
+    assert b"DKIM-Signature: v=1; a=ed25519-sha256;" in (await sink.next()).data
+
+
+async def test_stopping_begins_no_acknowledgement(way_out: WayOut, sink: MailSink):
+    await way_out.sending.finish(5)
+    with pytest.raises(Retry):
+        await way_out.acknowledge(acknowledgement())
+    assert sink.attempts == 0
 
 
 # -- TLS and login (row 70) --------------------------------------------------------------------------------

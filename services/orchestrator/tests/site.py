@@ -19,10 +19,11 @@ from sqlalchemy import URL
 from airut_common.bus import Bus, open_bus
 from airut_common.bus.answers import Endpoint
 from airut_common.bus.server import NatsServer
-from airut_common.bus.topology import EMAIL_REPLIES, STATUS_BUCKET, status_key
+from airut_common.bus.topology import EMAIL_ACKNOWLEDGEMENTS, EMAIL_REPLIES, STATUS_BUCKET, status_key
 from airut_common.config.models import InstallationConfig
 from airut_common.config.store import apply_config
 from airut_common.contracts.v1 import (
+    Acknowledgement,
     AgentOutput,
     AgentProgress,
     BlobRef,
@@ -147,6 +148,7 @@ class Site:
     """Where its processes run; None: here."""
     process: asyncio.subprocess.Process | None = None
     replies: list[Reply] = field(default_factory=list)
+    acknowledgements: list[Acknowledgement] = field(default_factory=list)
     events: list[TaskEvent] = field(default_factory=list)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -301,6 +303,15 @@ class Site:
         self.replies.append(reply)
         self._changed.set()
 
+    async def take_acknowledgement(self, taken: Acknowledgement) -> None:
+        self.acknowledgements.append(taken)
+        self._changed.set()
+
+    async def acknowledgement_of(self, task: str) -> Acknowledgement:
+        return await self._until(
+            lambda: next((taken for taken in self.acknowledgements if taken.id == task), None)
+        )
+
     async def follow(self) -> None:
         async for stored in self.bus.replay(["airut.v1.event.task.>"]):
             self.events.append(EVENT.validate_json(stored.data))
@@ -380,6 +391,9 @@ async def open_site(
         stack.push_async_callback(egress.stop)
         loops = [
             asyncio.create_task(bus.consume(EMAIL_REPLIES, Reply, site.take_reply)),
+            asyncio.create_task(
+                bus.consume(EMAIL_ACKNOWLEDGEMENTS, Acknowledgement, site.take_acknowledgement)
+            ),
             asyncio.create_task(site.follow()),
         ]
         try:

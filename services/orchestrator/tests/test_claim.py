@@ -6,9 +6,10 @@ from sqlalchemy.exc import DataError, OperationalError
 
 import airut_orchestrator.claim as claim_module
 from airut_common.bus import Bus, Retry
-from airut_common.bus.topology import ORCHESTRATOR_TASKS, TASKS
-from airut_common.contracts.v1 import TaskRequest, subjects
+from airut_common.bus.topology import ORCHESTRATOR_TASKS, REPLIES, TASKS
+from airut_common.contracts.v1 import Acknowledgement, TaskRequest, subjects
 from airut_common.testing.builders import reply, task_request
+from airut_orchestrator.acknowledge import Acknowledger
 from airut_orchestrator.claim import Claim
 from airut_orchestrator.database.store import QueuedTask, Store
 from airut_orchestrator.events import TaskEvents
@@ -29,7 +30,21 @@ def make(bus: Bus, store: object, **more) -> Claim:
         "claimed": lambda: None, "has_room": lambda: True, "wish": no_wish, "disk_full": never,
         "max_queue": dict, "replied": never,
     }  # fmt: skip
-    return Claim(store, TaskEvents(bus), **(values | more))
+    wanted = more.pop("acknowledge", False)
+    acknowledge = Acknowledger(
+        bus, wanted=lambda: wanted, page=lambda task: f"https://airut.example/tasks/{task}"
+    )
+    return Claim(store, TaskEvents(bus), acknowledge, **(values | more))
+
+
+async def acknowledged(bus: Bus) -> list[Acknowledgement]:
+    """Every acknowledgement on the bus."""
+    stream = bus.client.jetstream()
+    state = (await stream.stream_info(REPLIES.name)).state
+    return [
+        Acknowledgement.decode((await stream.get_msg(REPLIES.name, number)).data)
+        for number in range(1, state.last_seq + 1)
+    ]
 
 
 async def test_what_is_acknowledged_is_committed_and_told(bus: Bus, store: Store) -> None:
@@ -159,3 +174,79 @@ async def test_what_comes_together_counts_together(store: Store) -> None:
     )
     assert [task.turned_away for task in found if task is not None] == [False, False, True, True]
     assert [await store.state(f"t{number}") for number in range(4)] == ["queued"] * 2 + ["replying"] * 2
+
+
+async def test_an_author_is_told_once_that_his_message_was_taken_and_what_it_waits_for(
+    bus: Bus, store: Store
+) -> None:
+    claim = make(bus, store, acknowledge=True)
+    first = task_request()
+    await claim(first)
+    await claim(first)
+    conversation = (await store.begin_next()).conversation
+    later = [task_request(conversation=conversation) for _ in range(2)]
+    for request in later:
+        await claim(request)
+    elsewhere = task_request()
+    await make(bus, store, acknowledge=True, has_room=lambda: False)(elsewhere)
+    found = await acknowledged(bus)
+    assert [(taken.id, taken.waits_for, taken.place) for taken in found] == [
+        (first.id, None, 1),
+        (later[0].id, "turn", 1),
+        (later[1].id, "turn", 2),
+        (elsewhere.id, "slot", 1),
+    ]
+    assert {taken.conversation for taken in found[:3]} == {conversation}
+    assert (found[0].route, found[0].link) == (first.route, f"https://airut.example/tasks/{first.id}")
+
+
+async def test_who_died_before_he_told_the_author_tells_him_when_the_message_comes_again(
+    bus: Bus, store: Store
+) -> None:
+    waits, begun, answered, merged = (
+        task_request(id=name) for name in ("waits", "begun", "answered", "merged")
+    )
+    await store.add(answered)
+    conversation = (await store.begin_next()).conversation
+    await store.finish(reply(id="answered", conversation=conversation), None)
+    (task,) = await store.add(begun)
+    await store.add(merged.model_copy(update={"conversation": task.conversation}))
+    await store.begin_next()
+    await store.add(waits)
+    claim = make(bus, store, acknowledge=True)
+    for request in (waits, begun, answered, merged, begun):
+        await claim(request)
+    assert [(taken.id, taken.conversation == task.conversation) for taken in await acknowledged(bus)] == [
+        ("waits", False),
+        ("begun", True),
+        ("merged", True),
+    ]
+
+
+async def test_nobody_is_told_unless_the_operator_wants_it_nor_of_a_schedule_a_stop_or_what_was_not_taken(
+    bus: Bus, store: Store
+) -> None:
+    async def not_heard(_task: QueuedTask) -> None:
+        pass
+
+    await make(bus, store)(task_request())
+    claim = make(
+        bus, store, acknowledge=True, wish=not_heard, replied=lambda: None, max_queue=lambda: {"demo": 3}
+    )
+    await claim(task_request(channel="schedule"))
+    await claim(task_request(text="stop", conversation="c"))
+    await claim(task_request())
+    assert await acknowledged(bus) == []
+
+
+async def test_a_message_is_not_acknowledged_to_the_bus_before_its_author_will_hear_of_it(
+    nats_server, bus: Bus, store: Store
+) -> None:
+    claim = make(bus, store, acknowledge=True)
+    request = task_request()
+    await nats_server.kill()
+    with pytest.raises(Retry, match="bus"):
+        await claim(request)
+    await nats_server.start()
+    await claim(request)
+    assert [taken.id for taken in await acknowledged(bus)] == [request.id]

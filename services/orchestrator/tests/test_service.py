@@ -294,6 +294,27 @@ async def test_what_waits_in_a_conversation_is_handed_over_together_and_everyone
     ]  # fmt: skip
 
 
+async def test_authors_hear_at_once_that_their_message_was_taken_where_the_operator_wants_it(
+    site: Site,
+) -> None:
+    quiet = await site.ask("result('ok')")
+    site.config["email"] = {"hostname": "m", "relay": {"host": "mail.example"}, "acknowledge": True}
+    try:
+        await site.configure()
+        busy = await site.send("say('here')\nsleep(1)\nresult('ok')", conversation=quiet.conversation)
+        await site.until_said(busy, "here")
+        waits = await site.send("result('ok')", conversation=quiet.conversation)
+        taken = [await site.acknowledgement_of(task) for task in (busy, waits)]
+        assert [(each.waits_for, each.place, each.conversation) for each in taken] == [
+            (None, 1, quiet.conversation), ("turn", 1, quiet.conversation),
+        ]  # fmt: skip
+        await site.reply_to(waits)
+        assert [each.id for each in site.acknowledgements] == [busy, waits]
+    finally:
+        del site.config["email"]
+        await site.configure()
+
+
 async def test_progress_is_told_while_the_agent_works(site: Site) -> None:
     program = (
         "use = lambda name, **given: emit(type='assistant', message={'content': [{'type': 'tool_use', 'id': 'u', "

@@ -97,6 +97,16 @@ async def test_a_thread_is_answered_from_the_address_that_it_was_begun_to(store:
     assert await store.add(later) == [task]
 
 
+async def test_a_task_is_unanswered_until_it_has_its_reply(store: Store) -> None:
+    assert await store.unanswered("a") is None
+    (task,) = await store.add(task_request(id="a"))
+    assert (await store.unanswered("a")).conversation == task.conversation
+    await begin(store)
+    assert (await store.unanswered("a")).id == "a"
+    await store.finish(reply(id="a", conversation=task.conversation), None)
+    assert await store.unanswered("a") is None
+
+
 async def test_row_71_an_unknown_conversation_begins_a_new_one(store: Store) -> None:
     (added,) = await store.add(task_request(conversation="guessed"))
     assert added.conversation != "guessed"

@@ -2,22 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Self
 
 import structlog
 
-from airut_common.bus.topology import EMAIL_REPLIES
+from airut_common.bus.topology import EMAIL_ACKNOWLEDGEMENTS, EMAIL_REPLIES
 from airut_common.config.imap import ImapConfig
 from airut_common.config.models import EmailConfig
 from airut_common.config.store import WatchedConfig, watch_config
-from airut_common.contracts.v1 import Reply
+from airut_common.contracts.v1 import Acknowledgement, Reply
 from airut_common.lifecycle import Service
 from airut_common.sealed import ServiceKey, WatchedSecrets, watch_secrets
 from airut_common.secrets import Secret
 from airut_gateway_email.errors import secret_missing
-from airut_gateway_email.handlers import ReplyHandler
+from airut_gateway_email.handlers import AcknowledgementHandler, ReplyHandler
 from airut_gateway_email.imap_in import ImapFetcher, ImapRules
 from airut_gateway_email.imap_mail import longest_age
 from airut_gateway_email.imap_session import ImapFailed
@@ -27,6 +27,7 @@ from airut_gateway_email.oauth2 import AccessTokens, TokenFailed
 from airut_gateway_email.recipients import find_recipient
 from airut_gateway_email.refusals import RefusalReporter
 from airut_gateway_email.sender_auth import Resolver
+from airut_gateway_email.sending import Sending
 from airut_gateway_email.signing import MailSigner
 from airut_gateway_email.smtp_in.listener import SmtpListener
 from airut_gateway_email.smtp_in.settings import Login, SmtpRules, SmtpSettings
@@ -91,22 +92,35 @@ async def run(service: Service) -> None:
     )
     relay = Relay(lambda: live.email.relay, secret)
     stack.callback(relay.close)
+    signer = MailSigner(lambda: live.email.dkim, secret)
+    ledger = SentLedger(service.settings.state_dir / "sent-replies")
+    sending = Sending()
+
+    def hostname() -> str:
+        return live.email.hostname
+
+    def addresses(repo: str) -> Sequence[str]:
+        return config.repos[repo].address if repo in config.repos else ()
+
     replies = ReplyHandler(
         service.bus,
         relay,
-        MailSigner(lambda: live.email.dkim, secret),
-        SentLedger(service.settings.state_dir / "sent-replies"),
-        hostname=lambda: live.email.hostname,
-        addresses=lambda repo: config.repos[repo].address if repo in config.repos else (),
+        signer,
+        ledger,
+        sending,
+        hostname=hostname,
+        addresses=addresses,
         report=service.report,
     )
+    taken = AcknowledgementHandler(relay, signer, ledger, sending, hostname=hostname, addresses=addresses)
     service.spawn("replies", service.bus.consume(EMAIL_REPLIES, Reply, replies, concurrency=REPLIES_AT_ONCE))
+    service.spawn("acknowledgements", service.bus.consume(EMAIL_ACKNOWLEDGEMENTS, Acknowledgement, taken))
     service.spawn("imap", fetcher.run())
     service.spawn("imap-secrets", _follow_secrets(secrets, fetcher))
     try:
         await _serve(service, config, live, rules, fetcher)
     finally:
-        await asyncio.gather(fetcher.close(DRAIN_SECONDS), replies.finish(DRAIN_SECONDS))
+        await asyncio.gather(fetcher.close(DRAIN_SECONDS), sending.finish(DRAIN_SECONDS))
 
 
 class MailboxCredentials:

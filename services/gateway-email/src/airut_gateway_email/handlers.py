@@ -1,30 +1,29 @@
 """Bus message in, mail out."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
 from typing import Protocol
 
 import structlog
 
 from airut_common.bus import Bus, BusUnavailable, Reject, Retry
-from airut_common.bus.topology import EMAIL_REPLIES
-from airut_common.contracts.v1 import Reply, utc_now
+from airut_common.bus.topology import EMAIL_ACKNOWLEDGEMENTS, EMAIL_REPLIES
+from airut_common.contracts.v1 import Acknowledgement, Reply, utc_now
+from airut_gateway_email.acknowledgements import acknowledgement_key, build_acknowledgement
 from airut_gateway_email.errors import printable
 from airut_gateway_email.ledger import SentLedger
+from airut_gateway_email.outgoing import OutgoingMail
 from airut_gateway_email.packing import ARCHIVE_NAME, pack
 from airut_gateway_email.recipients import answered_from
 from airut_gateway_email.refusals import Report
-from airut_gateway_email.replies import AttachedFile, OutgoingMail, build_reply
+from airut_gateway_email.replies import AttachedFile, build_reply
+from airut_gateway_email.sending import Sending
 from airut_gateway_email.signing import CannotSign, MailSigner
 from airut_gateway_email.smtp_out import SendFailed, SendRefused
 from airut_mail_auth.addresses import BadAddress
 
 TOO_LARGE_NOTE = "The files were left out, because the mail server does not take a mail of that size"
 PACKED_NOTE = f"The files are in {ARCHIVE_NAME}, because the mail server does not take a mail of their size"
-
-AFTER_STOP = timedelta(seconds=1)
 
 log = structlog.get_logger()
 
@@ -45,6 +44,7 @@ class ReplyHandler:
         relay: MailSender,
         signer: MailSigner,
         ledger: SentLedger,
+        sending: Sending,
         *,
         hostname: Callable[[], str],
         addresses: Callable[[str], Sequence[str]],
@@ -55,13 +55,10 @@ class ReplyHandler:
         self._relay = relay
         self._signer = signer
         self._ledger = ledger
+        self._sending = sending
         self._hostname = hostname
         self._addresses = addresses
         self._report = report
-        self._stopping = False
-        self._running = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     async def __call__(self, reply: Reply) -> None:
         """Return acknowledges the reply.
@@ -70,23 +67,8 @@ class ReplyHandler:
             Retry: the relay or the object store is away, or the service is about to stop.
             Reject: the reply can never be sent.
         """
-        if self._stopping:
-            raise Retry("the gateway stops", AFTER_STOP)
-        self._running += 1
-        self._idle.clear()
-        try:
+        with self._sending.one():
             await self._handle(reply)
-        finally:
-            self._running -= 1
-            if not self._running:
-                self._idle.set()
-
-    async def finish(self, timeout_seconds: float) -> None:
-        """Begin no further sending and wait for what is under way: cut off now, it might go out twice."""
-        self._stopping = True
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_seconds):
-                await self._idle.wait()
 
     async def _handle(self, reply: Reply) -> None:
         if reply.id in self._ledger:
@@ -149,3 +131,54 @@ class ReplyHandler:
             else:
                 files.append(AttachedFile(ref.name, ref.media_type, data))
         return files, notes
+
+
+class AcknowledgementHandler:
+    """Tells authors, once each, that their message was taken. Nothing depends on it: what cannot be sent for an hour,
+    or is refused, is let go."""
+
+    def __init__(
+        self,
+        relay: MailSender,
+        signer: MailSigner,
+        ledger: SentLedger,
+        sending: Sending,
+        *,
+        hostname: Callable[[], str],
+        addresses: Callable[[str], Sequence[str]],
+    ) -> None:
+        """`addresses` gives a repository's, the first of all in front; none when it is not configured any more."""
+        self._relay = relay
+        self._signer = signer
+        self._ledger = ledger
+        self._sending = sending
+        self._hostname = hostname
+        self._addresses = addresses
+
+    async def __call__(self, taken: Acknowledgement) -> None:
+        """Return acknowledges it on the bus.
+
+        Raises:
+            Retry: the relay is away, or the service is about to stop.
+        """
+        with self._sending.one():
+            await self._handle(taken)
+
+    async def _handle(self, taken: Acknowledgement) -> None:
+        key = acknowledgement_key(taken.id)
+        if key in self._ledger or taken.id in self._ledger:  # said already, or the answer has said more
+            log.info("acknowledgement_not_needed", task=taken.id)
+            return
+        route = answered_from(taken.route, self._addresses(taken.repo))
+        try:
+            mail = build_acknowledgement(taken.model_copy(update={"route": route}), self._hostname())
+            await self._relay.send(await asyncio.to_thread(self._signer.sign, mail))
+        except (SendFailed, CannotSign) as error:
+            if utc_now() - taken.created_at < EMAIL_ACKNOWLEDGEMENTS.give_up_after:
+                raise Retry(str(error), self._ledger.next_try(key)) from error
+            log.warning("acknowledgement_given_up", task=taken.id, reason=str(error))
+        except (SendRefused, BadAddress) as error:
+            log.warning("acknowledgement_refused", task=taken.id, repo=taken.repo, reason=str(error))
+        else:
+            self._ledger.sent(key)
+            log.info("acknowledgement_sent", task=taken.id, repo=taken.repo)

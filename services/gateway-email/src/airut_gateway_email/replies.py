@@ -4,10 +4,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from email.headerregistry import Address as MailboxHeader
 from email.message import EmailMessage, MIMEPart
-from email.policy import SMTP, EmailPolicy
-from email.utils import format_datetime
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
@@ -15,16 +12,13 @@ from markupsafe import Markup
 from airut_common.contracts.v1 import Outcome, Reply, Usage
 from airut_gateway_email.content.visible import clean_text
 from airut_gateway_email.markdown import markdown_to_html
-from airut_gateway_email.threads import issue_message_id, message_ids, subject_tag
-from airut_mail_auth.addresses import parse_address
+from airut_gateway_email.outgoing import OutgoingMail, begin_message, how_to_continue, web_link
+from airut_gateway_email.threads import issue_message_id
 
-MAX_SUBJECT = 200
 MAX_NAME = 200
 MAX_QUOTED_LINES = 30
 MAX_QUOTED_WIDTH = 500
-_RE = re.compile(r"^(?:re|aw|sv|antw)\s*:\s*", re.IGNORECASE)
 _TYPE = re.compile(r"([a-z0-9!#$&^_.+-]{1,60})/([a-z0-9!#$&^_.+-]{1,60})")
-_ID_HEADERS = frozenset({"in-reply-to", "references", "message-id"})
 _HEADLINES: dict[Outcome, str] = {
     "done": "",
     "failed": "The task failed.",
@@ -34,19 +28,6 @@ _HEADLINES: dict[Outcome, str] = {
     "refused": "The task was not started.",
 }
 
-
-class _ReplyPolicy(EmailPolicy):
-    """`email.policy.SMTP`, but message ids are folded between ids: the standard one encodes long ids as words,
-    and then no mail program finds the thread."""
-
-    def fold_binary(self, name: str, value: str) -> bytes:
-        if name.lower() in _ID_HEADERS:
-            return f"{name}: {'\r\n '.join(str(value).split())}\r\n".encode("ascii")
-        return super().fold_binary(name, value)
-
-
-_POLICY = _ReplyPolicy(linesep=SMTP.linesep, raise_on_defect=False)
-_INTERNATIONAL = _POLICY.clone(utf8=True)
 _templates = Environment(
     loader=PackageLoader("airut_gateway_email"),
     autoescape=select_autoescape(["html"]),
@@ -64,16 +45,6 @@ class AttachedFile:
     data: bytes
 
 
-@dataclass(frozen=True)
-class OutgoingMail:
-    """Ready for the relay."""
-
-    sender: str
-    recipient: str
-    message_id: str
-    data: bytes
-
-
 def build_reply(
     reply: Reply, hostname: str, files: Sequence[AttachedFile], notes: Sequence[str]
 ) -> OutgoingMail:
@@ -88,31 +59,15 @@ def build_reply(
     Raises:
         BadAddress: the route names something that is no address.
     """
-    route = reply.route
-    recipient, sender = parse_address(route.recipient), parse_address(route.from_address)
-    ascii_only = recipient.local.isascii() and sender.local.isascii()
-    message = EmailMessage(policy=_POLICY if ascii_only else _INTERNATIONAL)
-    message["From"] = MailboxHeader(f"Airut {reply.repo}", addr_spec=str(sender))
-    message["To"] = str(recipient)
-    message["Subject"] = reply_subject(route.subject)
-    message["Date"] = format_datetime(reply.created_at)
     message_id = issue_message_id(reply.conversation, reply.id, hostname)
-    message["Message-ID"] = message_id
-    parent = message_ids(route.in_reply_to)[:1]
-    if parent:
-        message["In-Reply-To"] = parent[0]
-    references = message_ids(" ".join(route.references)) or parent
-    if references:
-        message["References"] = " ".join(references)
-    message["Auto-Submitted"] = "auto-replied"  # RFC 3834 §3.1.7
-    message["X-Auto-Response-Suppress"] = "All"
+    message = begin_message(reply.repo, reply.route, message_id, reply.created_at)
     text, html = _render(reply, [*reply.notes, *notes])
     message.set_content(text, cte="quoted-printable")
     message.add_alternative(html, subtype="html", cte="quoted-printable")
     for file in files:
         _attach(message, file)
     _set_boundaries(message, [reply.encode(), html.encode(), *(file.data for file in files)])
-    return OutgoingMail(str(sender), str(recipient), message_id, message.as_bytes())
+    return OutgoingMail.of(message, reply.route)
 
 
 def _set_boundaries(message: EmailMessage, content: Sequence[bytes]) -> None:
@@ -123,14 +78,6 @@ def _set_boundaries(message: EmailMessage, content: Sequence[bytes]) -> None:
     digest = hashlib.sha256(b"".join(hashlib.sha256(piece).digest() for piece in content)).hexdigest()
     for number, part in enumerate(part for part in message.walk() if part.is_multipart()):
         part.set_boundary(f"=_{digest[:40]}_{number}")
-
-
-def reply_subject(subject: str) -> str:
-    """`Re:` once, on one line, without control characters."""
-    line = " ".join(clean_text(subject).split())
-    while stripped := _RE.match(line):
-        line = line[stripped.end() :]
-    return f"Re: {line[:MAX_SUBJECT] or 'your mail'}"
 
 
 def _attach(message: EmailMessage, file: AttachedFile) -> None:
@@ -162,10 +109,10 @@ def _render(reply: Reply, notes: Sequence[str]) -> tuple[str, str]:
         "text": text,
         "notes": [" ".join(clean_text(note).split()) for note in notes],
         "summary": f"Airut · {reply.repo}{_usage(reply.usage)}",
-        "link": _link(reply.link),
+        "link": web_link(reply.link),
         "asker": reply.route.recipient,
         "question": quotation(reply.route.question),
-        "hint": f"Answer this mail to continue, or put {subject_tag(reply.conversation)} in the subject of a new one.",
+        "hint": how_to_continue(reply.conversation),
     }
     plain = _templates.get_template("reply.txt").render(values)
     return plain, _templates.get_template("reply.html").render(values, html=Markup(markdown_to_html(text)))  # noqa: S704  sanitised by nh3
@@ -200,11 +147,6 @@ def count(number: int) -> str:
         if number >= size:
             return f"{number / size:.1f}{letter}"
     return str(number)
-
-
-def _link(link: str | None) -> str | None:
-    # It becomes an `href`: nothing but the web.
-    return link if link is not None and link.startswith(("https://", "http://")) else None
 
 
 def duration(seconds: float) -> str:

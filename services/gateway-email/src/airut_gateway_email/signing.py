@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from airut_common.config.dkim import DkimConfig
 from airut_common.secrets import Secret
 from airut_gateway_email.errors import printable, secret_missing
-from airut_gateway_email.replies import OutgoingMail
+from airut_gateway_email.outgoing import OutgoingMail
 
 MIN_RSA_BITS = 2048
 

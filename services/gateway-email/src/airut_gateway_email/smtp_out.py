@@ -8,7 +8,7 @@ from airut_common.config.models import RelayConfig
 from airut_common.secrets import Secret
 from airut_gateway_email.connections import Login, Misconfigured, RelayConnections
 from airut_gateway_email.errors import printable, secret_missing
-from airut_gateway_email.replies import OutgoingMail
+from airut_gateway_email.outgoing import OutgoingMail
 
 SEND_SECONDS = 600.0
 """RFC 5321 §4.5.3.2.6: who hangs up earlier while the relay stores a mail sends it twice."""

@@ -11,6 +11,7 @@ from airut_common.config.store import WatchedConfig, watch_config
 from airut_common.contracts.v1 import TaskRequest
 from airut_common.lifecycle import Service
 from airut_common.sealed import ServiceKey, watch_secrets
+from airut_orchestrator.acknowledge import Acknowledger
 from airut_orchestrator.agents.claude_code import ClaudeCode
 from airut_orchestrator.claim import Claim
 from airut_orchestrator.control import Control
@@ -116,9 +117,11 @@ async def run(service: Service) -> None:
     alarm = DiskAlarm(settings.state_dir, settings.host, current.min_free_mib, service.report)
     service.spawn("disk", alarm.watch())
     service.spawn("configuration", _follow_changes(config, dispatcher, OpenNetworks(service.report)))
+    acknowledge = Acknowledger(bus, wanted=current.acknowledges, page=current.page)
     claim = Claim(
         store,
         events,
+        acknowledge,
         claimed=dispatcher.wake,
         has_room=dispatcher.has_room,
         wish=dispatcher.take_wish,

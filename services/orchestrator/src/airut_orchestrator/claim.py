@@ -3,14 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-from airut_common.bus import Retry
+from airut_common.bus import BusUnavailable, Retry
 from airut_common.contracts.v1 import Reply, TaskRequest
+from airut_orchestrator.acknowledge import Acknowledger
 from airut_orchestrator.database.store import QueuedTask, Store
 from airut_orchestrator.events import TaskEvents
 from airut_orchestrator.reserve import is_disk_full
@@ -41,6 +42,7 @@ class Claim:
         self,
         store: Store,
         events: TaskEvents,
+        acknowledge: Acknowledger,
         *,
         claimed: Callable[[], None],
         has_room: Callable[[], bool],
@@ -55,6 +57,7 @@ class Claim:
         is told that the answer to one too many waits to be published."""
         self._store = store
         self._events = events
+        self._acknowledge = acknowledge
         self._claimed = claimed
         self._has_room = has_room
         self._wish = wish
@@ -71,22 +74,37 @@ class Claim:
         task = await self._commit(request)
         if task is None:
             log.info("task_known", task=request.id)
+            await self._later(self._told_of_late(request))
             return
         if asks_to_stop(request):
-            await self._fulfil(task)
+            await self._later(self._wish(task))
         log.info("task_claimed", task=task.id, repo=request.repo, conversation=task.conversation)
         # Told before the dispatcher can say anything of it. A second delivery tells it again: the first process
         # may have died before anybody heard of the task.
-        self._events.claimed(task, has_room=self._has_room())
+        waits_for = _waits_for(task, has_room=self._has_room())
+        self._events.claimed(task, waits_for)
         self._claimed()
         if task.turned_away:
             log.warning("queue_full", repo=request.repo, task=task.id)
             self._replied()
+        elif self._is_told(request):
+            await self._later(self._acknowledge(task, waits_for))
         await self._events.flush()
 
-    async def _fulfil(self, task: QueuedTask) -> None:
+    def _is_told(self, request: TaskRequest) -> bool:
+        return self._acknowledge.wants(request.channel) and not asks_to_stop(request)
+
+    async def _told_of_late(self, request: TaskRequest) -> None:
+        """Who died after the commit may have told the author nothing, and the task has begun meanwhile."""
+        task = await self._store.unanswered(request.id) if self._is_told(request) else None
+        if task is not None:
+            await self._acknowledge(task, None)
+
+    async def _later(self, work: Awaitable[None]) -> None:
         try:
-            await self._wish(task)
+            await work
+        except BusUnavailable as error:
+            raise Retry(f"bus: {error}", timedelta(seconds=RETRY_SECONDS)) from error
         except SQLAlchemyError as error:
             raise Retry(f"database: {type(error).__name__}", timedelta(seconds=RETRY_SECONDS)) from error
 
@@ -138,3 +156,9 @@ class Claim:
         self._waiting = [each for each in self._waiting if not each[1].done()]
         if not self._waiting:
             self._together = TOGETHER
+
+
+def _waits_for(task: QueuedTask, *, has_room: bool) -> Literal["turn", "slot"] | None:
+    if task.waits_for_turn:
+        return "turn"
+    return None if has_room else "slot"

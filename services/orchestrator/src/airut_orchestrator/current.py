@@ -51,6 +51,11 @@ class Current:
         """How long what nobody uses is kept."""
         return self._config.server.retention
 
+    def acknowledges(self) -> bool:
+        """Whether authors of mails are told at once that a message was taken."""
+        email = self._config.server.email
+        return email is not None and email.acknowledge
+
     def page(self, task: str) -> str | None:
         """The address of a task's page, where the dashboard has one."""
         return task_page(self._config.server.dashboard.public_url, task)

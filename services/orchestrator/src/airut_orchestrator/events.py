@@ -48,13 +48,8 @@ class TaskEvents:
         }
         self.publish(event.model_copy(update=more))
 
-    def claimed(self, task: QueuedTask, *, has_room: bool) -> None:
+    def claimed(self, task: QueuedTask, waits_for: Literal["turn", "slot"] | None) -> None:
         """Publish that a message arrived, who sent it, and what it waits for."""
-        waits_for: Literal["turn", "slot"] | None = None
-        if task.waits_for_turn:
-            waits_for = "turn"
-        elif not has_room:
-            waits_for = "slot"
         event = _state(task.request, task.conversation, "queued")
         arrival = {"place": task.place, "waits_for": waits_for, "evidence": task.request.evidence}
         self.publish(event.model_copy(update=arrival))

@@ -11,6 +11,7 @@ from typing import Final
 from airut_common.bus.topology import (
     BLOB_BUCKET,
     CONFIG_BUCKET,
+    EMAIL_ACKNOWLEDGEMENTS,
     EMAIL_REPLIES,
     EVENTS,
     ORCHESTRATOR_TASKS,
@@ -86,7 +87,13 @@ PERMISSIONS: Final[Mapping[str, Permissions]] = {
     ADMIN: Permissions(publish=(">",), subscribe=(">",)),
     "gateway-email": _service(
         "gateway-email",
-        publish=("airut.v1.task.requested.*", *_work(EMAIL_REPLIES), *_READ_BLOBS, *_WRITE_BLOBS),
+        publish=(
+            "airut.v1.task.requested.*",
+            *_work(EMAIL_REPLIES),
+            *_work(EMAIL_ACKNOWLEDGEMENTS),
+            *_READ_BLOBS,
+            *_WRITE_BLOBS,
+        ),
     ),
     "orchestrator": _service(
         "orchestrator",
@@ -95,6 +102,7 @@ PERMISSIONS: Final[Mapping[str, Permissions]] = {
             # What another reader was given before, and did not live to acknowledge.
             f"$JS.API.STREAM.MSG.GET.{ORCHESTRATOR_TASKS.stream}",
             "airut.v1.reply.*.*",
+            "airut.v1.taken.*.*",
             "airut.v1.event.task.>",
             "airut.v1.svc.egress.*.*",
             # Whoever is asked to stop a task asks the host that works on it.

@@ -98,7 +98,9 @@ class Consumer:
 
 
 TASKS: Final = Stream("AIRUT_TASKS", ("airut.v1.task.requested.*",), work_queue=True, max_bytes=512 * MIB)
-REPLIES: Final = Stream("AIRUT_REPLIES", ("airut.v1.reply.*.*",), work_queue=True, max_bytes=512 * MIB)
+REPLIES: Final = Stream(
+    "AIRUT_REPLIES", ("airut.v1.reply.*.*", "airut.v1.taken.*.*"), work_queue=True, max_bytes=512 * MIB
+)
 EVENTS: Final = Stream(
     "AIRUT_EVENTS",
     ("airut.v1.event.>",),
@@ -126,7 +128,15 @@ STREAMS: Final = (TASKS, REPLIES, EVENTS, DEAD, ADVISORIES)
 ORCHESTRATOR_TASKS: Final = Consumer(TASKS.name, "orchestrator", "airut.v1.task.requested.*")
 # Each restart of the gateway is a delivery of all that waits for the relay, and two days can hold many of them.
 EMAIL_REPLIES: Final = Consumer(REPLIES.name, "gateway-email", "airut.v1.reply.email.*", max_deliveries=1000)
-CONSUMERS: Final = (ORCHESTRATOR_TASKS, EMAIL_REPLIES)
+# After an hour the news is that the relay is away, and the answer brings that.
+EMAIL_ACKNOWLEDGEMENTS: Final = Consumer(
+    REPLIES.name,
+    "gateway-email-taken",
+    "airut.v1.taken.email.*",
+    max_deliveries=1000,
+    give_up_after=timedelta(hours=1),
+)
+CONSUMERS: Final = (ORCHESTRATOR_TASKS, EMAIL_REPLIES, EMAIL_ACKNOWLEDGEMENTS)
 
 
 async def ensure_streams(js: JetStreamContext, replicas: int) -> None:

@@ -145,6 +145,8 @@ class EmailConfig(StrictModel):
     dkim: DkimConfig | None = None
     """None: the relay signs, or nobody does."""
     relay: RelayConfig
+    acknowledge: bool = False
+    """Tell each author at once, in a short mail, that his message was taken."""
 
     @model_validator(mode="after")
     def _tls_has_a_certificate(self) -> Self:

@@ -3,7 +3,15 @@
 from typing import Any
 
 from airut_common.config.models import RepoConfig
-from airut_common.contracts.v1 import EmailEvidence, EmailRoute, Reply, TaskRequest, new_id, utc_now
+from airut_common.contracts.v1 import (
+    Acknowledgement,
+    EmailEvidence,
+    EmailRoute,
+    Reply,
+    TaskRequest,
+    new_id,
+    utc_now,
+)
 
 
 def email_route(**overrides: Any) -> EmailRoute:
@@ -33,6 +41,20 @@ def task_request(**overrides: Any) -> TaskRequest:
         "received_at": utc_now(),
     }
     return TaskRequest(**(values | overrides))
+
+
+def acknowledgement(**overrides: Any) -> Acknowledgement:
+    """Ada's message was taken and begins at once."""
+    values: dict[str, Any] = {
+        "id": new_id(),
+        "repo": "demo",
+        "channel": "email",
+        "conversation": new_id(),
+        "place": 1,
+        "route": email_route(),
+        "created_at": utc_now(),
+    }
+    return Acknowledgement(**(values | overrides))
 
 
 def reply(**overrides: Any) -> Reply:

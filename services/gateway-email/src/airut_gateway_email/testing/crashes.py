@@ -13,12 +13,13 @@ import aiosmtplib
 import structlog
 from nats.aio.msg import Msg
 
-from airut_common.bus import open_bus
-from airut_common.bus.topology import EMAIL_REPLIES
+from airut_common.bus import Bus, open_bus
+from airut_common.bus.topology import EMAIL_ACKNOWLEDGEMENTS, EMAIL_REPLIES
 from airut_common.config.models import RelayConfig
-from airut_common.contracts.v1 import Reply
-from airut_gateway_email.handlers import ReplyHandler
+from airut_common.contracts.v1 import Acknowledgement, Reply
+from airut_gateway_email.handlers import AcknowledgementHandler, ReplyHandler
 from airut_gateway_email.ledger import SentLedger
+from airut_gateway_email.sending import Sending
 from airut_gateway_email.signing import MailSigner
 from airut_gateway_email.smtp_out import Relay
 
@@ -38,6 +39,8 @@ Point = Literal[
 
 CONSUMER = replace(EMAIL_REPLIES, ack_wait=timedelta(milliseconds=600))
 """The gateway's consumer, whose messages come again soon after their reader's death."""
+TAKEN_CONSUMER = replace(EMAIL_ACKNOWLEDGEMENTS, ack_wait=CONSUMER.ack_wait)
+"""The same for acknowledgements."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,11 @@ class Crash:
     state: Path
     point: Point | None
     """Where it dies; None lives until it is killed from outside."""
+    sends: Literal["replies", "acknowledgements"] = "replies"
 
 
 def live(crash: Crash) -> None:
-    """Run until death; the main function of a process. Writes `<point> <reply>` to `state/deaths` before it dies."""
+    """Run until death; the main function of a process. Writes `<point> <task>` to `state/deaths` before it dies."""
     asyncio.run(_live(crash))
 
 
@@ -64,40 +68,74 @@ async def _live(crash: Crash) -> None:
     _die_around(aiosmtplib.SMTP, "rcpt", die, after="after-rcpt")
     _die_around(aiosmtplib.SMTP, "data", die, before="before-data", after="accepted")
     _die_around(Msg, "ack", die, after="acknowledged")
-    relay = RelayConfig(host="127.0.0.1", port=crash.relay_port, security="plain")
     async with open_bus(crash.nats_url, name="gateway-email", nkey_seed_file=None) as bus:
+        if crash.sends == "replies":
+            await bus.consume(CONSUMER, Reply, die.with_each(_replies(crash, bus, ledger)), concurrency=1)
+        else:
+            acknowledge = die.with_each(_acknowledgements(crash, ledger))
+            await bus.consume(TAKEN_CONSUMER, Acknowledgement, acknowledge, concurrency=1)
 
-        async def report(level: str, code: str, text: str, repo: str | None = None) -> None:
-            log.info("reported", level=level, code=code, text=text, repo=repo)
 
-        handler = ReplyHandler(
-            bus,
-            Relay(lambda: relay, lambda _: None),
-            MailSigner(lambda: None, lambda _: None),
-            ledger,
-            hostname=lambda: "airut.example",
-            addresses=lambda _: ("demo@airut.example",),
-            report=report,
-        )
+def _replies(crash: Crash, bus: Bus, ledger: SentLedger) -> ReplyHandler:
+    async def report(level: str, code: str, text: str, repo: str | None = None) -> None:
+        log.info("reported", level=level, code=code, text=text, repo=repo)
 
-        async def handle(reply: Reply) -> None:
-            die.reply = reply.id
-            die.at("taken")
-            await handler(reply)
+    return ReplyHandler(
+        bus,
+        _relay(crash),
+        _SIGNER,
+        ledger,
+        Sending(),
+        hostname=_hostname,
+        addresses=_addresses,
+        report=report,
+    )
 
-        await bus.consume(CONSUMER, Reply, handle, concurrency=1)
+
+def _acknowledgements(crash: Crash, ledger: SentLedger) -> AcknowledgementHandler:
+    return AcknowledgementHandler(
+        _relay(crash), _SIGNER, ledger, Sending(), hostname=_hostname, addresses=_addresses
+    )
+
+
+_SIGNER = MailSigner(lambda: None, lambda _: None)
+
+
+def _relay(crash: Crash) -> Relay:
+    config = RelayConfig(host="127.0.0.1", port=crash.relay_port, security="plain")
+    return Relay(lambda: config, lambda _: None)
+
+
+def _hostname() -> str:
+    return "airut.example"
+
+
+def _addresses(_repo: str) -> tuple[str, ...]:
+    return ("demo@airut.example",)
 
 
 class _Death:
     def __init__(self, crash: Crash) -> None:
         self._point = crash.point
         self._notes = crash.state / "deaths"
-        self.reply = ""
+        self._task = ""
+
+    def with_each[M: Reply | Acknowledgement](
+        self, handler: Callable[[M], Awaitable[None]]
+    ) -> Callable[[M], Awaitable[None]]:
+        """Note whose turn it is."""
+
+        async def handle(message: M) -> None:
+            self._task = message.id
+            self.at("taken")
+            await handler(message)
+
+        return handle
 
     def at(self, point: Point) -> None:
         if point == self._point:
             with self._notes.open("a") as file:
-                file.write(f"{point} {self.reply}\n")
+                file.write(f"{point} {self._task}\n")
             os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -271,6 +271,14 @@ class Store:
         return [_queued(task, conversation, merged_into(session, task)) for task, conversation in rows]
 
     @transaction
+    def unanswered(self, session: Session, task: str) -> QueuedTask | None:
+        """A task, or a message that was merged into one, without a reply yet; None also when it is unknown."""
+        found = session.scalar(select(Task).where(Task.id == task))
+        if found is None or session.get(OutgoingReply, found.merged_into or found.id) is not None:
+            return None
+        return _queued(found, session.get_one(Conversation, found.conversation))
+
+    @transaction
     def elsewhere(
         self, session: Session, *, task: str | None = None, conversation: str | None = None
     ) -> list[tuple[str, str]]:

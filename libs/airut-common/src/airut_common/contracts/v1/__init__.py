@@ -31,12 +31,13 @@ from .events import (
     TaskStateChanged,
 )
 from .files import BlobRef
-from .reply import Outcome, Reply, Usage
+from .reply import Acknowledgement, Outcome, Reply, Usage
 from .task import ChannelName, EmailEvidence, EmailRoute, TaskRequest
 
 __all__ = [
     "FINAL_STATES",
     "REPO_ID_PATTERN",
+    "Acknowledgement",
     "AgentOutput",
     "AgentProgress",
     "BlobRef",

@@ -21,6 +21,24 @@ class Usage(Message):
     cost_usd: float | None = None
 
 
+class Acknowledgement(Message):
+    """A message was taken in and will be worked on; told at once, where the channel is configured so."""
+
+    id: Identifier
+    """The task's."""
+    repo: RepoId
+    channel: ChannelName
+    conversation: Identifier
+    place: Annotated[int, Field(ge=1)]
+    """1 is next among those of its conversation that wait."""
+    waits_for: Literal["turn", "slot"] | None = None
+    """The conversation is at work on an earlier message, or nothing is free; None begins now."""
+    link: str | None = None
+    """The dashboard's page of the task, where the dashboard has a public URL."""
+    route: EmailRoute
+    created_at: Timestamp
+
+
 class Reply(Message):
     """The one final answer to a task. `id` is the task's id and the `Nats-Msg-Id` it is published with. An answer to
     several messages goes to each of their authors once, as one of these each."""

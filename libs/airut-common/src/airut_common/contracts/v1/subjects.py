@@ -15,6 +15,11 @@ def reply(channel: str, repo: str) -> str:
     return f"{PREFIX}.reply.{channel}.{repo}"
 
 
+def acknowledgement(channel: str, repo: str) -> str:
+    """Where the orchestrator tells a channel's gateway that a message was taken."""
+    return f"{PREFIX}.taken.{channel}.{repo}"
+
+
 def task_event(repo: str, task: str) -> str:
     """State changes and agent output of one task."""
     return f"{PREFIX}.event.task.{repo}.{task}"
