@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from airut_common.bus import Bus, BusUnavailable
-from airut_common.config.addresses import sender_rules
+from airut_common.config.addresses import SenderRule, named_group, sender_rules
 from airut_common.config.models import EmailConfig, RepoConfig
 from airut_common.contracts.v1 import BlobRef, TaskRequest, utc_now
 from airut_common.contracts.v1.subjects import task_requested
@@ -75,10 +75,7 @@ class Intake:
             self._email().authentication,
             now=arrival.received_at,
         )
-        rules = sender_rules(config.senders, self._groups())
-        rule = next((rule for rule in rules if allows(rule.pattern, author)), None)
-        if rule is None:
-            raise MailRefused(f"{author} is not on the sender list of {arrival.recipient.address}")
+        rule = self._allowed_by(author, config, arrival.recipient)
         if proof.method != "trusted-header":
             _require_addressed(mail, config, proof)
         conversation = find_conversation(mail, self._email().hostname)
@@ -121,6 +118,18 @@ class Intake:
         )
         if reason is not None:
             raise MailRefused(f"automatic mail is not accepted: {reason}")
+
+    def _allowed_by(self, author: Address, config: RepoConfig, recipient: Recipient) -> SenderRule:
+        groups = self._groups()
+        rules = sender_rules(config.senders, groups)
+        rule = next((rule for rule in rules if allows(rule.pattern, author)), None)
+        if rule is not None:
+            return rule
+        named = {named_group(entry) for entry in config.senders} - {None}
+        if named - groups.keys():
+            # A repository and its groups are stored one after the other: for a moment they may not fit together.
+            raise MailLater(f"the sender list of {recipient.address} is being changed", status="4.3.0")
+        raise MailRefused(f"{author} is not on the sender list of {recipient.address}")
 
     def _count(self, author: Address, conversation: str | None) -> None:
         if not self._per_sender.take(str(author)):
