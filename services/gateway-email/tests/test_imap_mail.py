@@ -39,6 +39,14 @@ def test_repositories_are_those_in_to_and_cc(headers, found):
     assert [(one.repo, one.model) for one in recipients_of(mail(*headers), REPOS)] == found
 
 
+def test_a_repository_that_is_named_by_two_of_its_addresses_is_one_recipient():
+    repos = {
+        "demo": REPOS["demo"].model_copy(update={"address": ("demo@airut.example", "help@airut.example")})
+    }
+    [found] = recipients_of(mail("To: help+opus@airut.example", "Cc: demo@airut.example"), repos)
+    assert (found.repo, found.address, found.model) == ("demo", "help@airut.example", "opus")
+
+
 @pytest.mark.parametrize(
     "header",
     [
