@@ -30,7 +30,7 @@ from airut_egress.scrub import AnswerScrubber, Undecodable, needles_of
 from airut_egress.strict_json import parse
 from airut_egress.swap import Swap, readable
 from airut_sandbox.dockerfile import DockerfileRefused, check_dockerfile
-from fuzz.mail import auth_results, mail_author, mail_content
+from fuzz.mail import addresses, arc_chain, auth_results, mail_author, mail_content, mail_form, thread
 from fuzz.signing import chunks, installation, signature
 
 REAL: Final = "ghp_" + "R" * 18 + "7" * 18
@@ -216,5 +216,6 @@ TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
     for target in (
         *(policy, config, path, host, headers, request_head, question, operation, server_tools, scrub),
         *(dockerfile, chunks, signature, installation, mail_author, mail_content, auth_results),
+        *(mail_form, thread, addresses, arc_chain),
     )
 }
