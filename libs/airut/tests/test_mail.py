@@ -127,5 +127,26 @@ def test_words_of_strangers_steer_no_terminal(verify) -> None:
     assert "\x1b" not in done.output
 
 
+def test_a_mail_of_the_mailbox(zone: ZoneServer, tmp_path: Path) -> None:
+    """Its server is believed, as the gateway believes it; a client that delivers by SMTP is not."""
+    config, file = tmp_path / "airut.yaml", tmp_path / "saved.eml"
+    config.write_text(
+        "email:\n  hostname: airut.example\n  relay: {host: 127.0.0.1, port: 25, security: plain}\n"
+        "  imap: {host: imap.airut.example, username: airut, password_secret: IMAP_PASSWORD}\n"
+        f"  authentication: {{mode: trusted-header, authserv_id: mx.airut.example, resolver: '{zone.endpoint}'}}\n"
+        "repos: {}\n"
+    )
+    file.write_bytes(
+        b"Authentication-Results: mx.airut.example; dmarc=pass header.from=lovelace.example\r\n"
+        + plain_mail().as_bytes()
+    )
+    command = ["mail", "verify", str(file), "-c", str(config)]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "reported by mx.airut.example at the mailbox at imap.airut.example" in done.output
+    done = CliRunner().invoke(app, [*command, "--peer", "192.0.2.10"])
+    assert "verdict   refused (untrusted-peer)" in done.output
+
+
 def test_half_an_envelope_is_a_mistake(verify) -> None:
     assert isinstance(verify(plain_mail().as_bytes(), "--ehlo", "x").exception, UsageError)

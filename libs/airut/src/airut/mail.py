@@ -9,8 +9,8 @@ from pydantic import JsonValue
 from airut.errors import UsageError
 from airut.installation import DEFAULT_FILE, read_config
 from airut_common.config.addresses import SenderRule, sender_rules
-from airut_common.config.models import InstallationConfig, SenderAuthConfig
-from airut_mail_auth import Envelope, Record, Rules, verify_bytes
+from airut_common.config.models import EmailConfig, InstallationConfig, SenderAuthConfig
+from airut_mail_auth import Envelope, Mailbox, Record, Rules, verify_bytes
 from airut_mail_auth.addresses import parse_address
 from airut_mail_auth.allowlist import allows
 from airut_mail_auth.dns import DnsResolver
@@ -50,7 +50,7 @@ async def verify_file(
     Args:
         file: The mail. One that was saved with bare LF throughout gets its CRLF back; any other form stays as it is.
         config_file: The installation's; None takes `airut.yaml` if it is there, and else the defaults.
-        envelope: None leaves SPF out.
+        envelope: None leaves SPF out; where a mailbox is configured, the mail is then one that was fetched from it.
         at: When it arrived; None is now. Signatures are at most seven days old.
 
     Raises:
@@ -66,6 +66,7 @@ async def verify_file(
     if b"\r" not in data:
         data = data.replace(b"\n", b"\r\n")
     rules = Rules.model_validate(settings.model_dump(exclude={"resolver"}))
+    envelope = envelope or _mailbox(config.email)
     record = await verify_bytes(data, envelope, resolver, rules, now=at or datetime.now(UTC))
     return Verified(record, _allowed(record, config))
 
@@ -112,3 +113,7 @@ def _allowed(record: Record, config: InstallationConfig) -> dict[str, SenderRule
             if allows(rule.pattern, author):
                 found.setdefault(repo, rule)
     return found
+
+
+def _mailbox(email: EmailConfig | None) -> Mailbox | None:
+    return Mailbox(email.imap.host) if email is not None and email.imap is not None else None
