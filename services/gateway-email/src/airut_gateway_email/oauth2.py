@@ -14,6 +14,7 @@ from airut_common.config.imap import OAuth2Config
 from airut_common.private_file import replace_private
 from airut_common.secrets import Secret
 from airut_gateway_email.errors import printable, secret_missing
+from airut_gateway_email.tls import verifying_context
 
 TIMEOUT_SECONDS = 20.0
 MAX_ANSWER_BYTES = 64 * 1024
@@ -123,7 +124,7 @@ async def _ask(url: str, form: dict[str, str]) -> httpx.Response:
     try:
         async with (
             asyncio.timeout(TIMEOUT_SECONDS),
-            httpx.AsyncClient(trust_env=False) as client,
+            httpx.AsyncClient(trust_env=False, verify=verifying_context(None)) as client,
             client.stream("POST", url, data=form) as response,
         ):
             content = b""
