@@ -181,7 +181,8 @@ def secret_set(name: NameArgument, repo: RepoOption = None, config: ConfigOption
             await secrets.set_secret(bus, places, value)
 
     asyncio.run(run())
-    out.print(f"{name}: sealed to {' and '.join(place.service for place in places)}", markup=False)
+    services = dict.fromkeys(place.service for place in places)
+    out.print(f"{name}: sealed to {' and '.join(services)}", markup=False)
 
 
 @secret_app.command("list")
