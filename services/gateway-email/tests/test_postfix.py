@@ -16,7 +16,7 @@ from airut_gateway_email.testing.postfix import Postfix
 from airut_gateway_email.testing.sink import MailSink
 from airut_mail_auth.testing.signing import SigningDomain, plain_mail
 
-DOCUMENTATION = Path(__file__).parents[3] / "docs/email.md"
+DOCUMENTATION = Path(__file__).parents[3] / "docs/email/postfix.md"
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -39,8 +39,8 @@ def tls_files(gateway, certificate: tuple[Path, Path]) -> Path:
 
 
 def to_gateway(gateway, authority: Path) -> dict[str, str]:
-    """What docs/email.md tells an administrator of Postfix, for this test's addresses."""
-    command = re.search(r"^postconf -e ((?:.*\\\n)*.*)\n", DOCUMENTATION.read_text(), re.MULTILINE)
+    """What docs/email/postfix.md tells an administrator of Postfix, for this test's addresses."""
+    command = re.search(r"^ *postconf -e ((?:.*\\\n)*.*)\n", DOCUMENTATION.read_text(), re.MULTILINE)
     assert command
     settings = dict(item.split(" = ", 1) for item in shlex.split(command[1].replace("\\\n", " ")))
     transport = settings["transport_maps"].replace(

@@ -66,8 +66,8 @@ async def verify_file(
     if b"\r" not in data:
         data = data.replace(b"\n", b"\r\n")
     rules = Rules.model_validate(settings.model_dump(exclude={"resolver"}))
-    envelope = envelope or _mailbox(config.email)
-    record = await verify_bytes(data, envelope, resolver, rules, now=at or datetime.now(UTC))
+    way = envelope or _mailbox(config.email)
+    record = await verify_bytes(data, way, resolver, rules, now=at or datetime.now(UTC))
     return Verified(record, _allowed(record, config))
 
 
