@@ -5,6 +5,7 @@ import pytest
 
 from airut.errors import InstallationBusy, UsageError
 from airut.installation import open_installation, read_config
+from airut_common.config.models import TlsFiles
 from airut_common.config.yamlfile import ConfigError
 
 GOOD = "state_dir: state\n"
@@ -25,6 +26,20 @@ def test_a_new_installation_gets_an_id_that_stays_and_a_private_folder(tmp_path)
     assert stat.S_IMODE(first.state.stat().st_mode) == 0o700
     assert open_installation(file).id == first.id
     assert len(first.id) == 12
+
+
+def test_relative_paths_are_relative_to_the_file(tmp_path) -> None:
+    file = tmp_path / "airut.yaml"
+    file.write_text(
+        "email:\n  hostname: x\n  tls: {certificate: mail.crt, key: /etc/mail.key}\n  relay: {host: r, ca_file: ca.pem}\n"
+        "repos:\n  demo:\n    address: a@b.example\n    senders: [x@y.example]\n    git: {url: https://g/x, ca_file: git.pem}\n"
+    )
+    config = read_config(file)
+    assert config.email is not None
+    assert config.email.tls == TlsFiles(certificate=tmp_path / "mail.crt", key=Path("/etc/mail.key"))
+    assert config.email.relay.ca_file == tmp_path / "ca.pem"
+    assert config.repos["demo"].git.ca_file == tmp_path / "git.pem"
+    assert config.egress.ca_file is None
 
 
 def test_only_one_up_runs_in_a_state_folder(tmp_path) -> None:

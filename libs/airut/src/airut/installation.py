@@ -81,7 +81,8 @@ def read_config(path: Path) -> InstallationConfig:
     config = load_yaml_model(text, str(path), InstallationConfig)
     if config.sandbox.build_allowlist is not None:
         parse_policy(config.sandbox.build_allowlist, f"{path}: {BUILD_ALLOWLIST}")
-    return config
+    # Services run in another folder.
+    return config.beside(path.parent.resolve())
 
 
 def open_installation(path: Path) -> Installation:

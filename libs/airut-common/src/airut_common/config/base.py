@@ -1,7 +1,8 @@
 """What every part of `airut.yaml` is made of."""
 
 from ipaddress import ip_network
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
@@ -35,3 +36,19 @@ class StrictModel(BaseModel):
     """A frozen value in which every key is known and nothing is coerced."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def beside(self, folder: Path) -> Self:
+        """The same with its relative paths taken from a folder."""
+        found = {name: _beside(value, folder) for name, value in self}
+        return self.model_copy(update={name: found[name] for name, value in self if found[name] != value})
+
+
+def _beside(value: object, folder: Path) -> object:
+    match value:
+        case Path():
+            return folder / value
+        case StrictModel():
+            return value.beside(folder)
+        case dict():
+            return {key: _beside(one, folder) for key, one in value.items()}
+    return value
