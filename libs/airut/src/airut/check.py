@@ -1,6 +1,7 @@
 """`airut check`: can this host run sandboxes, and can this configuration be served?"""
 
 import socket
+import ssl
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -25,6 +26,7 @@ async def findings(config_file: Path, state: Path) -> list[Finding]:
         Finding("configuration", "ok", f"{config_file} is valid, {len(config.repos)} repositories", ""),
         *network_findings(config),
         *listen_findings(config),
+        *tls_findings(config),
     ]
 
 
@@ -38,6 +40,27 @@ def network_findings(config: InstallationConfig) -> Iterable[Finding]:
                 "is off: agents there reach every public host, and can send them whatever they see",
                 "remove the line, and name what is needed in .airut/network-allowlist.yaml",
             )
+
+
+def tls_findings(config: InstallationConfig) -> Iterable[Finding]:
+    """Whether this user can read the certificate for mail."""
+    if config.email is None or config.email.tls is None:
+        return
+    files = config.email.tls
+    try:
+        # It names no file when one is missing.
+        for file in (files.certificate, files.key):
+            file.open("rb").close()
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+            files.certificate,
+            files.key,
+            password="",  # it would be asked for at the terminal
+        )
+    except OSError as error:  # ssl.SSLError is one
+        remedy = "name a certificate and its key, both PEM and readable by Airut's user"
+        yield Finding("email.tls", "fail", str(error), remedy)
+    else:
+        yield Finding("email.tls", "ok", f"{files.certificate} and its key can be used", "")
 
 
 def listen_findings(config: InstallationConfig) -> Iterable[Finding]:
