@@ -1,6 +1,7 @@
 """The whole service as its own process: configuration, secrets, mail in, reply out, live changes, an ordered stop."""
 
 import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -154,6 +155,7 @@ async def test_a_mail_comes_in_and_its_reply_goes_out(
         assert not [entry async for entry in _present(bus)]
 
 
+@pytest.mark.integration
 async def test_a_mail_of_30_mb_leaves_the_memory_of_the_service_as_it_was(
     nats_server, bus: Bus, zone, lovelace: SigningDomain, sink, tmp_path
 ):
@@ -176,6 +178,37 @@ async def test_a_mail_of_30_mb_leaves_the_memory_of_the_service_as_it_was(
         before = _memory_mib(process, "VmRSS")
         await send(30_000_000)
         assert _memory_mib(process, "VmHWM") - before < 10
+
+
+async def test_a_service_that_is_killed_while_a_large_mail_comes_leaves_nothing_of_it(
+    nats_server, bus: Bus, zone, sink, tmp_path
+):
+    await apply_config(bus, _installation(zone.endpoint, sink.port))
+    state = tmp_path / "state"
+    async with _process(nats_server.url, state) as process:
+        host, _, port = (await _address(bus)).rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        await reader.readline()
+        for command in ("HELO a.example", "MAIL FROM:<a@b.example>", "RCPT TO:<demo@airut.example>", "DATA"):
+            writer.write(command.encode() + b"\r\n")
+            assert (await reader.readline())[:1] in (b"2", b"3")
+        before = {entry.name for entry in state.iterdir()}
+        writer.write((b"x" * 70 + b"\r\n") * 100_000)
+        async with asyncio.timeout(20):
+            while not any(str(state) in target for target in _open_without_name(process.pid)):
+                await asyncio.sleep(0)
+        process.kill()
+        await process.wait()
+        writer.close()
+    assert {entry.name for entry in state.iterdir()} == before
+
+
+def _open_without_name(process: int) -> list[str]:
+    targets = []
+    for entry in Path(f"/proc/{process}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            targets.append(str(entry.readlink()))
+    return [target for target in targets if target.endswith("(deleted)")]
 
 
 def _memory_mib(process: asyncio.subprocess.Process, name: str) -> float:

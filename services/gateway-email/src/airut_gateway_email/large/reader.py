@@ -17,7 +17,7 @@ from airut_gateway_email.spool import SpoolFile, no_room
 
 AT_ONCE = 2
 MEMORY_BYTES = 1024**3
-"""Address space of a worker. It takes about six times the size of a mail that is one large attachment."""
+"""Address space of a worker. One large attachment takes 50 MiB and about five times the size of its mail."""
 SECONDS = 60
 """Time of a worker, by the clock and of the processor."""
 
