@@ -1,5 +1,7 @@
 """Who is the author: exactly one plain mailbox, its domain as A-labels; everything else is refused."""
 
+import contextlib
+import time
 import unicodedata
 from datetime import timedelta
 
@@ -209,14 +211,12 @@ def test_a_domain_is_letters_digits_and_dashes_or_none(text: str):
         "\U0001f600",
     ],
 )
-@settings(max_examples=1, deadline=SECOND)
-@given(st.just(250_000))
-def test_no_text_takes_long(piece: str, length: int):
-    for size in (250, 1900, length):
+def test_no_text_takes_long(piece: str):
+    begun = time.thread_time()
+    for size in (250, 1900, 250_000):
         text = (piece * size)[:size]
         for reading in (parse_from, parse_address, canonical_domain):
             for tried in (text, f"a@{text}", f"{text}@a.example", f'"{text}" <a@b.example'):
-                try:
+                with contextlib.suppress(BadAddress):
                     reading(tried)
-                except BadAddress:
-                    continue
+    assert time.thread_time() - begun < 1

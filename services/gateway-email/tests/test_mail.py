@@ -286,8 +286,8 @@ def test_row_35_parameters_without_end_are_refused_at_once(name: str, piece: str
     """The standard library reads them in quadratic time: 250,000 semicolons took nine seconds."""
     many = f"{name}: text/plain{piece * (250_000 // len(piece))}"
     part = f"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n{many}\r\n\r\nbody\r\n--x--\r\n"
-    begun = time.monotonic()
+    begun = time.thread_time()
     for data in (f"{many}\r\n\r\nbody\r\n", part):
         with pytest.raises(MailRefused, match="too many parameters"):
             read_mail(parse_raw_mail(f"From: a@b.example\r\n{data}".encode()))
-    assert time.monotonic() - begun < 1
+    assert time.thread_time() - begun < 1

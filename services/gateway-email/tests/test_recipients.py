@@ -1,5 +1,6 @@
 """Which repository a mail is for."""
 
+import time
 import unicodedata
 from datetime import timedelta
 
@@ -115,18 +116,26 @@ def test_to_and_cc_name_only_what_stands_in_them(value: str):
 @pytest.mark.parametrize(
     "piece", ["@", "a@", "a,", ",", ":", "(", "()", "<", "<a@b.example>,", '"', '"a",', "\\", ";", "demo+a+"]
 )
-@settings(max_examples=1, deadline=SECOND)
-@given(st.just(250_000))
-def test_no_list_of_addresses_takes_long(piece: str, octets: int):
+def test_no_list_of_addresses_takes_long(piece: str):
     many = {str(number): _repo(f"r{number}@airut.example") for number in range(100)}
-    for length in (octets, 16_000):
+    begun = time.thread_time()
+    for length in (250_000, 16_000):
         assert not list(listed_recipients((piece * length)[:length], many))
+    assert time.thread_time() - begun < 1
 
 
 def test_sub_addresses_without_end_are_looked_through_at_once():
     many = {str(number): _repo(f"r{number}@airut.example") for number in range(200)}
     value = ", ".join(f"{'a+' * 100}x@airut.example" for _ in range(70))
     assert not list(listed_recipients(value, many))
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["<de mo@airut.example>", "de\tmo@airut.example", "<demo@airut(x).example>", "<demo@airut. example>"],
+)
+def test_pieces_of_an_address_are_no_address(value: str):
+    assert not list(listed_addresses(value))
 
 
 def test_a_list_that_is_too_long_or_too_deep_names_nobody():

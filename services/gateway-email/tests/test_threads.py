@@ -1,6 +1,7 @@
 """Which conversation a mail continues."""
 
 import re
+import time
 from datetime import timedelta
 from email.header import Header
 
@@ -123,12 +124,12 @@ def test_an_answer_refers_to_well_formed_ids_alone(parents: str, ancestors: str,
      "=?x?q?a?= ", "?=", "\u00e4", "\t", "<a@b> "]
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["In-Reply-To", "References", "Subject", "Message-ID"])
-@settings(max_examples=1, deadline=SECOND)
-@given(st.just(250_000))
-def test_no_header_takes_long(name: str, piece: str, octets: int):
-    mail = _mail(f"{name}: {piece * (octets // len(piece.encode()))}".rstrip())
+def test_no_header_takes_long(name: str, piece: str):
+    mail = _mail(f"{name}: {piece * (250_000 // len(piece.encode()))}".rstrip())
+    begun = time.thread_time()
     find_conversation(mail, "airut.example")
     references_for_answer(mail)
+    assert time.thread_time() - begun < 1
 
 
 def test_a_tag_in_a_long_subject_is_found():

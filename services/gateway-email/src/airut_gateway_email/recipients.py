@@ -76,8 +76,9 @@ def listed_addresses(value: str) -> Iterator[Address]:
     except RecursionError:
         return
     for _, text in found:
-        with contextlib.suppress(BadAddress):
-            yield parse_address(text)
+        if text in value:  # not put together from pieces with space or comments between them
+            with contextlib.suppress(BadAddress):
+                yield parse_address(text)
 
 
 def answered_from(route: EmailRoute, addresses: Sequence[str]) -> EmailRoute:
