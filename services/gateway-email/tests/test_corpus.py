@@ -114,7 +114,7 @@ async def test_on_the_disk_a_mail_is_judged_and_read_as_it_is_in_memory(tmp_path
 
 def _in_memory(data: bytes) -> object:
     try:
-        found = take_apart(parse_raw_mail(data), "demo@airut.example", continues=True)
+        found = take_apart(parse_raw_mail(data), ["demo@airut.example"], continues=True)
     except MailRefused as error:
         return error.smtp_answer()
     files = [(file.name, file.media_type, file.data) for file in found.files]

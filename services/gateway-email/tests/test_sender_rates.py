@@ -43,6 +43,8 @@ async def test_an_author_has_his_number_of_mails_an_hour(gateway, senders):
         gateway.bus,
         email=gateway.email,
         repos=lambda: gateway.repos,
+        groups=dict,
+        spool=gateway.spool,
         resolver=lambda: resolver,
         clock=lambda: now[0],
     )

@@ -115,7 +115,7 @@ async def test_what_needs_smtputf8_must_ask_for_it(gateway, books: SigningDomain
 
 
 async def test_a_repository_with_an_international_address(gateway, lovelace: SigningDomain):
-    gateway.repos["demo"] = gateway.repos["demo"].model_copy(update={"address": "straße@bücher.example"})
+    gateway.repos["demo"] = gateway.repos["demo"].model_copy(update={"address": ("straße@bücher.example",)})
     mail = (
         plain_mail(to="x@x.example").as_bytes().replace(b"x@x.example", "Straße+opus@bücher.example".encode())
     )
