@@ -4,14 +4,17 @@ from contextlib import suppress
 
 import pytest
 
+import airut_orchestrator.relay as relay_module
 from airut_common.bus import Bus, BusUnavailable, MessageTooLarge
 from airut_common.bus.topology import REPLIES
 from airut_common.contracts.v1 import Reply
 from airut_common.testing.builders import email_route, reply, task_request
+from airut_orchestrator.database.connection import URL_VARIABLE, database_url, open_database
 from airut_orchestrator.database.store import Store
 from airut_orchestrator.events import TaskEvents
 from airut_orchestrator.relay import ReplyRelay
 from airut_orchestrator.replies import shortened
+from airut_orchestrator.stopping import queue_full
 
 from .conftest import recorded
 
@@ -86,6 +89,30 @@ async def test_a_relay_waits_for_a_bus_that_is_away(bus: Bus, store: Store, nats
     with suppress(asyncio.CancelledError):
         await working
     assert [item.id for item in await on_the_bus(bus)] == ["a"]
+
+
+async def test_an_answer_that_another_host_gave_is_published_where_the_conversation_lies(
+    bus: Bus, postgres, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(relay_module, "POLL_SECONDS", 0.05)
+    url = database_url({URL_VARIABLE: postgres.new_database().render_as_string()}, tmp_path)
+    async with open_database(url) as shared:
+        here, there = Store(shared, "here"), Store(shared, "there")
+        (task,) = await here.add(task_request(id="a"))
+        await here.begin_next()
+        working = asyncio.create_task(relay_of(bus, here).run())
+        await there.add(
+            task_request(id="b", conversation=task.conversation),
+            task_request(id="c", conversation=task.conversation),
+            max_queue={"demo": 1},
+            too_many=queue_full,
+        )
+        async with asyncio.timeout(10):
+            while await here.state("c") != "failed":
+                await asyncio.sleep(0.02)
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+    assert [item.id for item in await on_the_bus(bus)] == ["c"]
 
 
 class SmallBus:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,6 +16,9 @@ from airut_orchestrator.reserve import is_disk_full
 
 PUBLISH_SECONDS = 30.0
 RETRY_SECONDS = 1.0
+POLL_SECONDS = 5.0
+"""Where several hosts share a database: how often to look for answers that another one gave to a message of a
+conversation that lies here."""
 
 log = structlog.get_logger()
 
@@ -47,8 +51,10 @@ class ReplyRelay:
 
     async def run(self) -> None:
         """Until cancelled. Begins with what an earlier orchestrator left unpublished."""
+        patience = POLL_SECONDS if self._store.database.is_shared else None
         while True:
-            await self._wake.wait()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), patience)
             self._wake.clear()
             try:
                 await self.publish_waiting()
