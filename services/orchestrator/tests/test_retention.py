@@ -194,6 +194,18 @@ async def test_a_conversation_of_another_host_stays(store: Store, bench: Bench) 
     assert await store.unused_since(utc_now()) == [old]
 
 
+async def test_a_version_of_the_agent_that_cannot_be_removed_keeps_no_other(bench: Bench) -> None:
+    bench.agent("1.2.0", days=8)
+    elsewhere = bench.agents.with_name("elsewhere")
+    (bench.agents / "1.2.0").rename(elsewhere)
+    (bench.agents / "1.2.0").symlink_to(elsewhere)
+    bench.agent("1.2.1", days=8)
+    done = await bench.retention.collect(dry_run=False)
+    assert done.agents == ("1.2.1",)
+    assert any("1.2.0" in problem for problem in done.problems)
+    assert list(elsewhere.glob("*/claude")), "a link is not followed"
+
+
 async def test_versions_of_the_agent_go_that_nobody_runs_and_nobody_wants(bench: Bench) -> None:
     for number in range(4):
         bench.agent(f"1.0.{number}", days=8)

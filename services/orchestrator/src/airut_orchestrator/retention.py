@@ -128,12 +128,17 @@ class Retention:
     def _old_agents(self, moment: datetime, problems: list[str], *, dry_run: bool) -> list[str]:
         removed: list[str] = []
         try:
-            for version in self._agents.old(before=moment, wanted=self._wanted_agents()):
+            found = self._agents.old(before=moment, wanted=self._wanted_agents())
+        except OSError as error:
+            problems.append(f"versions of the agent: {error}")
+            return removed
+        for version in found:
+            try:
                 if not dry_run:
                     self._agents.remove(version)
                 removed.append(version)
-        except OSError as error:
-            problems.append(f"versions of the agent: {error}")
+            except OSError as error:
+                problems.append(f"version {version} of the agent: {error}")
         return removed
 
     def _folders(self) -> set[str]:
