@@ -55,6 +55,11 @@ def test_parse_ls_tree() -> None:
     assert second.kind == "a submodule"
 
 
+def test_what_the_copy_has_lost_is_said() -> None:
+    with pytest.raises(MirrorError, match=r"lost 'dir/a'"):
+        parse_ls_tree(b"100644 blob " + b"a" * 40 + b"     BAD\tdir/a\0")
+
+
 @pytest.mark.parametrize(
     ("bad", "words"),
     [

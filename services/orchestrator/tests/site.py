@@ -74,6 +74,8 @@ class Egress:
     refuse_builds: Refused | None = None
     deaf_to_builds: bool = False
     """Sessions of builds are opened, and then nobody takes their listeners."""
+    slow: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Policies whose sessions are opened only then."""
     denied: int = 0
     opened: list[OpenSession] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
@@ -100,8 +102,15 @@ class Egress:
         """Gone, with every listener it held."""
         await self._held.aclose()
 
+    async def until_closed(self, *sandboxes: str) -> None:
+        async with asyncio.timeout(SECONDS):
+            while not set(sandboxes) <= set(self.closed):
+                await asyncio.sleep(0.02)
+
     async def _open(self, question: OpenSession) -> Message:
         self.opened.append(question)
+        if question.policy in self.slow:
+            await self.slow[question.policy].wait()
         refusal = self.refuse if question.with_credentials else self.refuse_builds
         if refusal is not None:
             return refusal

@@ -1,10 +1,13 @@
 """The orchestrator as it runs: real bus, git, Podman and database; only the model's words are invented."""
 
+import asyncio
 import json
 import re
 import stat
+import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -12,6 +15,7 @@ import pytest_asyncio
 from airut_common.contracts.v1 import PlanStep, Refused, new_id
 from airut_common.testing.builders import email_route
 from airut_sandbox.testing.containers import base_image, podman
+from airut_sandbox.testing.git_server import run_git
 
 from .site import DOCKERFILE, POLICY, VERSION, Site, good_files, open_site
 
@@ -110,11 +114,11 @@ async def test_a_merged_change_of_the_policy_holds_from_the_next_message_on(site
     finally:
         site.upstream.commit(good_files())
     assert again.text == "x"
-    guessed, real = site.egress.opened[opened:]
-    assert (guessed.policy, real.policy) == (POLICY, wider)
+    *guessed, real = site.egress.opened[opened:]
+    assert [question.policy for question in (*guessed, real)] == [*[POLICY] * len(guessed), wider]
     running = await site.until(again.id, "running")
     assert running.sandbox == real.sandbox
-    assert {guessed.sandbox, real.sandbox} <= set(site.egress.closed)
+    await site.egress.until_closed(*(question.sandbox for question in (*guessed, real)))
 
 
 async def test_a_conversation_goes_on_after_its_image_its_agent_and_its_settings_have_changed(
@@ -154,7 +158,69 @@ async def test_what_was_broken_is_no_trouble_once_it_is_mended(site: Site, fault
     files, _, _ = REPOSITORY_FAULTS[fault]
     with broken(site, files):
         assert (await site.ask("result('ok')", conversation=first.conversation)).outcome != "done"
+    mended = await site.ask("result('mended')", conversation=first.conversation)
+    assert mended.text == "mended"
+    said = "".join(event.text for event in site.outputs(mended.id))
+    assert "no-such-program" not in said, "nobody is told of a build that is of no use any more"
+
+
+async def test_what_is_prepared_for_a_branch_that_has_moved_is_given_up_at_once(site: Site) -> None:
+    ref = await site.bus.put_blob(b"1", name="notes.txt", media_type="text/plain")
+    first = await site.ask("result('ok')")
+    site.upstream.commit({**good_files(), ".airut/network-allowlist.yaml": f"{POLICY}# moved\n"})
+    opened = len(site.egress.opened)
+    site.egress.slow[POLICY] = asyncio.Event()
+    try:
+        again = await site.ask(
+            "result(system('cat /inbox/notes.txt'))", conversation=first.conversation, attachments=(ref,)
+        )
+    finally:
+        site.egress.slow.pop(POLICY).set()
+        site.upstream.commit(good_files())
+    assert again.text == "1"
+    *guessed, _ = site.egress.opened[opened:]
+    assert len(guessed) <= 1, "it did not ask again and again"
+
+
+async def test_what_was_wrong_with_the_copy_of_a_repository_is_no_trouble_once_the_fetch_has_mended_it(
+    site: Site,
+) -> None:
+    first = await site.ask("result('ok')")
+    mirror = site.state / "mirrors" / "demo.git"
+    _unpack(mirror)
+    policy = run_git("rev-parse", "HEAD:.airut/network-allowlist.yaml", cwd=mirror).strip()
+    (mirror / "objects" / policy[:2] / policy[2:]).unlink()
+    (mirror / "refs" / "heads" / "other.lock").touch()
+    run_git("branch", "--force", "other", cwd=site.upstream.tree)
+    site.upstream.push()
     assert (await site.ask("result('mended')", conversation=first.conversation)).text == "mended"
+    assert "mirror is made anew" in site.log()
+
+
+def _unpack(mirror: Path) -> None:
+    """Every object a file of its own."""
+    packs = mirror / "objects" / "pack"
+    for pack in list(packs.glob("*.pack")):
+        data = pack.read_bytes()
+        for file in packs.glob(f"{pack.stem}.*"):
+            file.unlink()
+        subprocess.run(["git", "unpack-objects", "-q"], cwd=mirror, input=data, check=True)
+
+
+async def test_every_answer_of_an_agent_with_an_open_network_says_so(site: Site) -> None:
+    await site.configure(network_sandbox=False)
+    try:
+        task = await site.send("say('here')\nsleep(60)\nresult('ok')")
+        await site.until_said(task, "here")
+        await site.send("", text="stop", conversation=(await site.until(task, "running")).conversation)
+        stopped = await site.reply_to(task)
+        done = await site.ask("result('ok')")
+    finally:
+        await site.configure(network_sandbox=True)
+    for reply, outcome in ((stopped, "stopped"), (done, "done")):
+        assert reply.outcome == outcome
+        assert sum("network_sandbox: false" in note for note in reply.notes) == 1
+    assert not any("network_sandbox" in note for note in (await site.ask("result('ok')")).notes)
 
 
 async def test_a_build_that_nobody_needs_any_more_is_not_waited_for(site: Site) -> None:
@@ -529,8 +595,6 @@ async def test_the_git_token_is_sealed_to_us_and_stays_out_of_the_sandbox(site: 
 
 
 async def test_row_67_a_default_branch_with_a_slash_that_is_renamed_is_followed(site: Site) -> None:
-    from airut_sandbox.testing.git_server import run_git
-
     run_git("branch", "--force", "release/main", cwd=site.upstream.tree)
     site.upstream.push()
     run_git("symbolic-ref", "HEAD", "refs/heads/release/main", cwd=site.upstream.bare)

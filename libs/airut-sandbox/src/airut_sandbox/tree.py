@@ -52,13 +52,19 @@ class TreeEntry:
 
 
 def parse_ls_tree(output: bytes) -> list[TreeEntry]:
-    """The entries of `git ls-tree -z -l`."""
+    """The entries of `git ls-tree -z -l`.
+
+    Raises:
+        MirrorError: `broken`: the local copy lacks the content of one.
+    """
     entries: list[TreeEntry] = []
     for record in output.split(b"\0"):
         if not record:
             continue
         head, _, path = record.partition(b"\t")
         mode, _, object_id, size = head.decode().split()
+        if size == "BAD":
+            raise MirrorError("broken", f"the local copy has lost {os.fsdecode(path)!r}")
         entries.append(TreeEntry(mode, object_id, 0 if size == "-" else int(size), os.fsdecode(path)))
     return entries
 

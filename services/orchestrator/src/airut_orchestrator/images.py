@@ -121,12 +121,6 @@ class Images:
         async with beside(self.ensure(recipe, task, tell)) as found:
             yield Expected(recipe, found)
 
-    async def take(self, recipe: Recipe, expected: Expected | None, task: str, tell: OnOutput) -> ImageRef:
-        """The image; from what was looked for early if that is the right one. Raises what `ensure` does."""
-        if expected is not None and expected.recipe == recipe:
-            return await expected.found
-        return await self.ensure(recipe, task, tell)
-
 
 def _days(number: int | None) -> timedelta | None:
     return None if number is None else timedelta(days=number)

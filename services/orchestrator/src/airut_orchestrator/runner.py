@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -33,7 +33,8 @@ from airut_orchestrator.verdict import Result, judge
 from airut_orchestrator.work import Work
 from airut_sandbox.agent_channel import AgentProgram
 from airut_sandbox.container import Mount, SandboxSpec
-from airut_sandbox.mirror import Head
+from airut_sandbox.image import ImageRef
+from airut_sandbox.mirror import Head, MirrorError
 from airut_sandbox.outbox import InboxEntry
 from airut_sandbox.overlay import CA_PATH, CA_VARIABLES
 from airut_sandbox.steering import snapshot_steering
@@ -97,7 +98,8 @@ class BranchMoved(Exception):
 
 @dataclass(frozen=True)
 class _Ahead:
-    """What a sandbox needs whatever the default branch holds: at hand, or on its way."""
+    """What a sandbox needs whatever the default branch holds: at hand, or on its way. Who may be interrupted while it
+    waits for something of this does it behind a shield: another try needs it too."""
 
     origin: Origin
     folders: ConversationFolders
@@ -168,6 +170,8 @@ class Runner:
         except Exception as error:  # noqa: BLE001 (whatever it is, it becomes words for the person who waits)
             result = await self._failed(job, error)
         work.agent_ended()
+        if job.begun and settings.repo is not None and not settings.repo.network_sandbox:
+            result.notes.append(OPEN_NETWORK)
         self._events.entered(task, "replying", reason=result.reason, timings=job.watch.timings_ms)
         reply = build_reply(task, result, time.monotonic() - began)
         return Finished(reply, result.reason, result.agent_session)
@@ -209,11 +213,13 @@ class Runner:
         agent starts when it has said so, and everything is done again when it says something else."""
         known = await ahead.origin.mirror.at_hand() if ahead.folders.has_workspace else None
         if known is not None:
-            async with beside(self._on_branch(job, ahead, known)) as trying:
-                await asyncio.wait({trying, ahead.head}, return_when=asyncio.FIRST_COMPLETED)
+            async with beside(self._on_branch(job, ahead, known)) as guess:
                 if await ahead.head == known:
-                    return await trying
-                log.info("branch_moved", task=job.task.id)
+                    try:
+                        return await guess
+                    except MirrorError as error:
+                        # It was read while the fetch made it anew, or before.
+                        log.info("mirror_read_again", task=job.task.id, reason=str(error))
         return await self._on_branch(job, ahead, await ahead.head)
 
     async def _on_branch(self, job: _Job, ahead: _Ahead, head: Head) -> Result:
@@ -250,12 +256,11 @@ class Runner:
         ):
             job.watch.timings_ms["egress_open"] = round((time.monotonic() - opening) * 1000, 1)
             with job.watch.stage("image"):
-                recipe = self._preparer.recipe(source, session.opened.ca_certificate)
-                image = await self._preparer.images.take(recipe, ahead.image, job.task.id, job.build)
+                image = await self._image(job, ahead, source, session.opened.ca_certificate)
             prompt = await self._prompt(job.task, ahead, branch, resume)
             await branch.workspace
             folders.check()
-            program = await ahead.program
+            program = await asyncio.shield(ahead.program)
             spec = self._spec(
                 job, source, image=image.id, opened=session.opened, mounts=folders.mounts(program.path),
                 sandbox_id=sandbox_id, resume=resume, too_full=folders.are_too_full,
@@ -288,14 +293,21 @@ class Runner:
             job.work.agent_ended()
             folders.note_too_full(too_full=ended.disk.still_over is not None)
             result = judge(ended, execution.transcript, source.repo.limits)
-            if not source.repo.network_sandbox:
-                result.notes.append(OPEN_NETWORK)
             if program.note is not None:
                 result.notes.append(program.note)
             note_denied(await session.close(), result)
             await collect_files(self._preparer.bus, folders, source.server.sandbox, result)
             await note_steering(before, folders, result)
             return result
+
+    async def _image(self, job: _Job, ahead: _Ahead, source: Source, ca_pem: str) -> ImageRef:
+        recipe = self._preparer.recipe(source, ca_pem)
+        if ahead.image is not None and ahead.image.recipe == recipe:
+            with suppress(MirrorError):  # it was read while the fetch made it anew
+                return await asyncio.shield(ahead.image.found)
+        # People are told what a build says, and it may take long: only what certainly is the right one is built.
+        await ahead.confirm(source.head)
+        return await self._preparer.images.ensure(recipe, job.task.id, job.build)
 
     async def _stopped(self, job: _Job, by: str) -> Result:
         """What a person's stop leaves: the workspace, the session, the last words, and the files so far."""
@@ -316,7 +328,7 @@ class Runner:
         return build_prompt(
             task.requests,
             branch.preamble,
-            inbox=await ahead.inbox,
+            inbox=await asyncio.shield(ahead.inbox),
             interrupted=task.attempts > 1,
             began_anew=began_anew,
             history=await self._store.history(task.id) if began_anew else (),
