@@ -12,7 +12,8 @@ from airut.services import wanted_services
 from airut_common.bus import Bus
 from airut_common.bus.topology import STATUS_BUCKET, STREAMS, status_key
 from airut_common.bus.watching import snapshot
-from airut_common.config.models import InstallationConfig
+from airut_common.config.models import InstallationConfig, RepoConfig
+from airut_common.config.store import applied_repos
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,18 @@ async def read_status(bus: Bus, nats_url: str, installation: Installation) -> In
         services=tuple(services),
         streams=streams,
         failures=failures,
-        warnings=tuple(warnings(config, free_mib)),
+        warnings=tuple(warnings(config, await applied_repos(bus), free_mib)),
     )
 
 
-def warnings(config: InstallationConfig, free_mib: int) -> Iterator[str]:
-    """What stands in the configuration and should not be overlooked, and a disk that is nearly full."""
-    for name, repo in config.repos.items():
-        if not repo.network_sandbox:
-            yield f"the network sandbox of {name} is switched off: agents there reach every public host"
+def warnings(config: InstallationConfig, applied: Mapping[str, RepoConfig], free_mib: int) -> Iterator[str]:
+    """What stands in the configuration, or is in force, and should not be overlooked, and a disk that is nearly
+    full."""
+    off = {
+        name for repos in (config.repos, applied) for name, repo in repos.items() if not repo.network_sandbox
+    }
+    for name in sorted(off):
+        yield f"the network sandbox of {name} is switched off: agents there reach every public host"
     if free_mib < config.sandbox.min_free_mib:
         yield (
             f"the disk has {free_mib} MiB left, below sandbox.min_free_mib ({config.sandbox.min_free_mib}): new tasks "

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 from pydantic import ValidationError
@@ -97,6 +97,19 @@ async def watch_config(bus: Bus, *, on_problem: ProblemHandler | None = None) ->
                 "\n".join(problems) or "no configuration has been applied yet; run `airut apply`"
             )
         yield config
+
+
+async def applied_repos(bus: Bus) -> dict[str, RepoConfig]:
+    """Repositories as they were applied last; without those that do not validate.
+
+    Raises:
+        BusUnavailable: they could not be read.
+    """
+    found: dict[str, RepoConfig] = {}
+    for key, value in (await snapshot(bus, CONFIG_BUCKET, f"{REPO_PREFIX}>")).items():
+        with suppress(ValidationError):
+            found[key.removeprefix(REPO_PREFIX)] = RepoConfig.model_validate_json(value)
+    return found
 
 
 async def apply_config(bus: Bus, installation: InstallationConfig) -> list[str]:
