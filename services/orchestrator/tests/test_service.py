@@ -223,16 +223,6 @@ async def test_every_answer_of_an_agent_with_an_open_network_says_so(site: Site)
     assert not any("network_sandbox" in note for note in (await site.ask("result('ok')")).notes)
 
 
-async def test_a_build_that_nobody_needs_any_more_is_not_waited_for(site: Site) -> None:
-    first = await site.ask("result('ok')")
-    with broken(site, {".airut/container/Dockerfile": f"{DOCKERFILE}RUN sleep 300\n"}):
-        slow = await site.send("result('slow')", conversation=first.conversation)
-        await site.until_said(slow, "sleep 300")
-        await site.ask("", text="stop", conversation=first.conversation)
-        assert (await site.reply_to(slow)).outcome == "stopped"
-    assert (await site.ask("result('quick')", conversation=first.conversation)).text == "quick"
-
-
 async def test_a_remote_that_does_not_answer_stops_also_the_next_message(site: Site) -> None:
     first = await site.ask("result('ok')")
     site.git.status = 503
