@@ -9,6 +9,7 @@ import pytest
 import uvicorn
 
 from airut_common.contracts.v1 import PlanStep
+from airut_common.testing.browser import chromium
 from airut_dashboard.feed import Feed
 from airut_dashboard.model import ReadModel
 from airut_dashboard.stopping import CannotStop
@@ -275,3 +276,30 @@ async def test_row_56_nor_does_rebinding_or_a_link_or_a_preflight(site, state) -
     assert not [name for name in preflight.headers if name.startswith("access-control")]
     assert ours.status_code == 202
     assert site.asked == ["t1"]
+
+
+@pytest.mark.integration
+async def test_long_things_and_long_conversations_fit_a_phone(
+    site, state, said, request_event, tmp_path
+) -> None:
+    for number in range(100):
+        site.happen(number + 1, state(task=f"t{number}", at=number, subject="long " * 100, sender="a" * 99))
+    site.happen(101, said("w" * 900, task="t99"))
+    site.happen(102, request_event(task="t99", host="h" * 200, path="/" + "p" * 300))
+
+    def look() -> None:
+        with chromium(tmp_path / "profile", "light") as driver:
+            phone = {"width": 375, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+            driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+            for page in ("/", "/tasks/t99"):
+                driver.get(site.url + page)
+                assert driver.execute_script("return document.documentElement.scrollWidth") == 375
+            # The subject and the list of a hundred tasks leave room for what the agent says.
+            assert driver.execute_script("return document.querySelector('#output').offsetTop") < 700
+            assert driver.execute_script(
+                "const list = document.querySelector('.thread').getBoundingClientRect();"
+                "const task = document.querySelector('[aria-current]').getBoundingClientRect();"
+                "return list.top - 1 <= task.top && task.bottom <= list.bottom + 1"
+            )
+
+    await asyncio.to_thread(look)

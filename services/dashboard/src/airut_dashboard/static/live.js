@@ -23,6 +23,10 @@ function put(list, node, first) {
   else list.append(node);
 }
 
+// A long conversation's list of tasks scrolls: the one that is shown has to be in sight.
+const thread = document.querySelector(".thread");
+if (thread) thread.scrollTop = thread.querySelector("[aria-current]").offsetTop - thread.clientHeight / 2;
+
 function nearEnd(element) {
   return element.scrollHeight - element.scrollTop - element.clientHeight < 80;
 }
