@@ -9,6 +9,7 @@ import ruamel.yaml.constructor
 import ruamel.yaml.error
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import StringConstraints
 
 from airut_common.config import addresses, credentials, imap, models
 from airut_common.config.models import PATTERN_WORDS, InstallationConfig
@@ -296,9 +297,13 @@ def test_every_pattern_of_the_models_has_words() -> None:
         *(addresses.SenderEntry, addresses.GroupName),
         *(models.HostPatternText, models.DomainName, models.BuildArgument),
         *(credentials.GithubName, credentials.PermissionName, credentials.ClientId, credentials.HttpsUrl),
-        *(models.WebAddress, imap.Line, imap.TenantName),
+        *(models.WebAddress, models.PublicUrl, models.HostName, models.NatsServers, models.VariableName),
+        *(imap.Line, imap.TenantName),
     )
-    assert {kind.__metadata__[-1].pattern for kind in kinds} == set(PATTERN_WORDS)
+    constraints = [
+        each for kind in kinds for each in kind.__metadata__ if isinstance(each, StringConstraints)
+    ]
+    assert {each.pattern for each in constraints} == set(PATTERN_WORDS)
 
 
 def _warning_classes() -> list[type[Warning]]:
@@ -330,7 +335,7 @@ def test_whatever_the_parser_warns_of_is_an_error(kind: type[Warning], where: st
 
 def test_an_anchor_may_be_used_often() -> None:
     assert load(
-        "dashboard: &d {listen: 'a:1'}\nemail: {hostname: m, relay: {host: &h x, username: *h, password_secret: A}}"
+        "dashboard: &d {listen: 'localhost:1'}\nemail: {hostname: m, relay: {host: &h x, username: *h, password_secret: A}}"
     )
 
 

@@ -7,7 +7,7 @@ from airut.errors import UsageError
 from airut.identities import seed_file
 from airut.installation import Installation
 from airut.services import ADMIN
-from airut_common.bus import Bus, BusUnavailable, open_bus
+from airut_common.bus import Bus, BusTooOld, BusUnavailable, open_bus
 
 
 def bus_url(installation: Installation) -> str:
@@ -32,11 +32,18 @@ async def admin_bus(installation: Installation) -> AsyncIterator[Bus]:
     """Connect as `admin`.
 
     Raises:
-        UsageError: when nothing answers.
+        UsageError: when nothing answers, or a server that is too old.
     """
     url = bus_url(installation)
     try:
         async with open_bus(url, name=ADMIN, nkey_seed_file=seed_file(installation.keys, ADMIN)) as bus:
             yield bus
     except BusUnavailable as error:
-        raise UsageError(f"the bus at {url} does not answer ({error}); is `airut up` running?") from None
+        remedy = (
+            "is `airut up` running?"
+            if installation.config.nats_url is None
+            else "nats_url names where it should be"
+        )
+        raise UsageError(f"the bus at {url} does not answer ({error}); {remedy}") from None
+    except BusTooOld as error:
+        raise UsageError(f"the bus at {url}: {error}") from None

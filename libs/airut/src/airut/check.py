@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from airut.errors import UsageError
-from airut.installation import read_config
+from airut.installation import named_files, read_config
 from airut_common.config.models import InstallationConfig
 from airut_common.config.yamlfile import ConfigError
 from airut_sandbox.host_checks import Finding, check_host
@@ -25,13 +25,18 @@ async def findings(config_file: Path, state: Path) -> list[Finding]:
         *await check_host(state, runtime=config.sandbox.runtime),
         Finding("configuration", "ok", f"{config_file} is valid, {len(config.repos)} repositories", ""),
         *network_findings(config),
+        *file_findings(config),
         *listen_findings(config),
         *tls_findings(config),
     ]
 
 
 def network_findings(config: InstallationConfig) -> Iterable[Finding]:
-    """Repositories whose sandboxes reach every public host."""
+    """No repository at all, and repositories whose sandboxes reach every public host."""
+    if not config.repos:
+        yield Finding(
+            "repos", "warn", "names no repository, so nobody can hand work over", "add one under repos:"
+        )
     for name, repo in config.repos.items():
         if not repo.network_sandbox:
             yield Finding(
@@ -61,6 +66,23 @@ def tls_findings(config: InstallationConfig) -> Iterable[Finding]:
         yield Finding("email.tls", "fail", str(error), remedy)
     else:
         yield Finding("email.tls", "ok", f"{files.certificate} and its key can be used", "")
+
+
+def file_findings(config: InstallationConfig) -> Iterable[Finding]:
+    """Files with certificates and keys that cannot be read, or hold something else."""
+    for field, file in named_files(config):
+        try:
+            found = b"-----BEGIN " in file.read_bytes()
+            problem = None if found else "holds nothing in PEM"
+        except OSError as error:
+            problem = f"cannot be read: {error.strerror}"
+        if problem is not None:
+            yield Finding(
+                field,
+                "fail",
+                f"{file} {problem}",
+                "name a PEM file that the user of the service may read, or take the line out",
+            )
 
 
 def listen_findings(config: InstallationConfig) -> Iterable[Finding]:

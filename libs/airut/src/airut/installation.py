@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airut.errors import InstallationBusy, UsageError
+from airut_common.config.base import StrictModel
 from airut_common.config.models import BUILD_ALLOWLIST, InstallationConfig
 from airut_common.config.yamlfile import load_yaml_model
 from airut_common.private_file import create_private
@@ -78,23 +79,65 @@ def read_config(path: Path) -> InstallationConfig:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from None
-    config = load_yaml_model(text, str(path), InstallationConfig)
+    config = _beside(load_yaml_model(text, str(path), InstallationConfig), path.parent.absolute())
     if config.sandbox.build_allowlist is not None:
         parse_policy(config.sandbox.build_allowlist, f"{path}: {BUILD_ALLOWLIST}")
     # Services run in another folder.
     return config.beside(path.parent.resolve())
 
 
+def named_files(value: StrictModel, field: str = "") -> Iterator[tuple[str, Path]]:
+    """Files that the configuration names, each with its field; they are there before Airut is."""
+    for name in type(value).model_fields:
+        for key, found in _entries(name, getattr(value, name)):
+            place = f"{field}.{key}" if field else key
+            if isinstance(found, StrictModel):
+                yield from named_files(found, place)
+            elif isinstance(found, Path) and name != "state_dir":
+                yield place, found
+
+
+def _entries(name: str, value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, dict):
+        yield from ((f"{name}.{key}", each) for key, each in value.items())
+    else:
+        yield name, value
+
+
+def _beside[M: StrictModel](value: M, folder: Path) -> M:
+    """The same with absolute paths: services run in another folder."""
+    changes: dict[str, object] = {}
+    for name in type(value).model_fields:
+        found = getattr(value, name)
+        if isinstance(found, StrictModel):
+            changes[name] = _beside(found, folder)
+        elif isinstance(found, Path):
+            changes[name] = folder / found
+        elif isinstance(found, dict):
+            changes[name] = {
+                key: _beside(each, folder) if isinstance(each, StrictModel) else each
+                for key, each in found.items()
+            }
+    return value.model_copy(update=changes)
+
+
 def open_installation(path: Path) -> Installation:
-    """Read the configuration and make sure that the state folder and the installation id exist."""
+    """Read the configuration and make sure that the state folder and the installation id exist.
+
+    Raises:
+        UsageError, ConfigError: as `read_config`, and when the state folder cannot be written to.
+    """
     config = read_config(path)
-    state = (path.parent / config.state_dir).resolve()
+    state = config.state_dir.resolve()
     try:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
         state.chmod(0o700)
+        found = _installation_id(state)
     except OSError as error:
-        raise UsageError(f"{path}: state_dir: {state} cannot be used: {error.strerror}") from None
-    return Installation(config_file=path, config=config, state=state, id=_installation_id(state))
+        raise UsageError(
+            f"{path}: state_dir: {state} cannot be used ({error.strerror}); name a folder that you may write to"
+        ) from None
+    return Installation(config_file=path, config=config, state=state, id=found)
 
 
 def _installation_id(state: Path) -> str:

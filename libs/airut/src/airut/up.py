@@ -7,16 +7,15 @@ from contextlib import AsyncExitStack
 
 from watchfiles import awatch
 
-from airut.bus_access import bus_url
+from airut.bus_access import admin_bus, bus_url
 from airut.bus_care import BusCare
 from airut.console import LogView
 from airut.errors import UsageError
-from airut.identities import ensure_identity, seed_file
+from airut.identities import ensure_identity
 from airut.installation import Installation, read_config
 from airut.ports import remembered_port
-from airut.services import ADMIN, IDENTITIES, passed_on, service_child, wanted_services
+from airut.services import IDENTITIES, passed_on, service_child, wanted_services
 from airut.supervisor import Child, ChildSpec, LineWriter
-from airut_common.bus import open_bus
 from airut_common.bus.server import NatsServer
 from airut_common.config.store import apply_config
 from airut_common.config.yamlfile import ConfigError
@@ -112,9 +111,9 @@ def _nats_child(installation: Installation) -> ChildSpec:
 
 async def _prepare_bus(installation: Installation) -> None:
     """Streams, buckets and the configuration, before any service looks for them."""
-    url = bus_url(installation)
-    seed = seed_file(installation.keys, ADMIN)
-    async with open_bus(url, name=ADMIN, nkey_seed_file=seed) as bus:
+    for identity in IDENTITIES:
+        ensure_identity(installation.keys, identity)
+    async with admin_bus(installation) as bus:
         await bus.ensure_topology(installation.config.nats_replicas)
         await apply_config(bus, installation.config)
 
@@ -142,8 +141,7 @@ async def _apply_again(installation: Installation, view: LogView) -> None:
         or config.nats_replicas != installation.config.nats_replicas
     ):
         raise UsageError("this changes the services or their bus: restart `airut up` to apply it")
-    url = bus_url(installation)
-    async with open_bus(url, name=ADMIN, nkey_seed_file=seed_file(installation.keys, ADMIN)) as bus:
+    async with admin_bus(installation) as bus:
         changes = await apply_config(bus, config)
     view.write(
         OURSELVES, f"applied {installation.config_file.name}: {', '.join(changes) or 'nothing changed'}"

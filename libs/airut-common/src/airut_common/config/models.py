@@ -1,11 +1,12 @@
 """The shape of `airut.yaml`. Everything is strict: an unknown key or a string for a number is an error."""
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from airut_common.config.addresses import (
     Addresses,
@@ -28,11 +29,32 @@ from airut_common.config.dkim import DkimConfig
 from airut_common.config.imap import ImapConfig
 from airut_common.contracts.v1 import REPO_ID_PATTERN, RepoId
 
-Endpoint = Annotated[str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$")]
+
+def _require_port(endpoint: str) -> str:
+    if int(endpoint.rpartition(":")[2]) > 65535:
+        raise ValueError("has a port beyond 65535")
+    return endpoint
+
+
+Endpoint = Annotated[
+    str,
+    StringConstraints(pattern=r"^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$"),
+    AfterValidator(_require_port),
+]
 """`host:port`; port 0 takes a free one, which `airut status` shows."""
 
 WebAddress = Annotated[str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.\[\]:_-]+/[!-~]*$")]
 """A URL of http or https, with a path."""
+
+PublicUrl = Annotated[str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.\[\]:_-]+(/[!-~]*)?$")]
+
+HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,253}$")]
+
+NatsServers = Annotated[str, StringConstraints(pattern=r"^(nats|tls)://[^\s,/@]+(,(nats|tls)://[^\s,/@]+)*$")]
+"""Servers of one cluster."""
+
+VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+"""Of the environment."""
 
 PATTERN_WORDS: Mapping[str, str] = {
     r"^[A-Z][A-Z0-9_]{0,63}$": "be written like an environment variable: capitals, digits and underscores",
@@ -48,6 +70,12 @@ PATTERN_WORDS: Mapping[str, str] = {
     r"^[A-Za-z0-9*?._-]{1,253}$": "be a host name, or a pattern such as '*.example.org'",
     r"^[A-Za-z0-9._-]{1,100}$": "be the name of a repository, without its owner",
     r"^[A-Za-z_][A-Za-z0-9_]{0,63}$": "be the name of a build argument: letters, digits and underscores",
+    r"^https?://[A-Za-z0-9.\[\]:_-]+(/[!-~]*)?$": "be a URL, such as https://airut.example.org",
+    r"^[A-Za-z0-9._-]{1,253}$": "be the name of a host, such as airut.example.org",
+    r"^[A-Za-z_][A-Za-z0-9_]*$": "be the name of a variable: letters, digits and underscores",
+    r"^(nats|tls)://[^\s,/@]+(,(nats|tls)://[^\s,/@]+)*$": (
+        "be nats://HOST:PORT, or tls://HOST:PORT; several servers with commas"
+    ),
     r"^[a-z_]{1,64}$": "be the name of a permission, such as pull_requests",
     r"^[^\x00-\x1f\x7f]{1,300}$": "be one line of at most 300 characters",
     r"^[A-Za-z0-9.-]{1,253}$": "be the id or a domain of the directory",
@@ -129,7 +157,7 @@ class EmailConfig(StrictModel):
     """Where SMTP is taken; None: 127.0.0.1:2525, or nowhere if there is a mailbox (see `smtp`)."""
     imap: ImapConfig | None = None
     """A mailbox to fetch from."""
-    hostname: str
+    hostname: HostName
     """Our name in the SMTP banner and in Message-IDs."""
     max_message_bytes: Annotated[int, Field(ge=1024)] = 25 * 1024 * 1024
     tls: TlsFiles | None = None
@@ -171,11 +199,22 @@ class EmailConfig(StrictModel):
         return self.listen or (None if self.imap else "127.0.0.1:2525")
 
 
+def _require_loopback(endpoint: str) -> str:
+    host = endpoint.rpartition(":")[0].strip("[]")
+    try:
+        loopback = host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise ValueError("must be a loopback address, such as 127.0.0.1:8484: the dashboard has no login")
+    return endpoint
+
+
 class DashboardConfig(StrictModel):
     """The web view."""
 
-    listen: Endpoint = "127.0.0.1:8484"
-    public_url: str | None = None
+    listen: Annotated[Endpoint, AfterValidator(_require_loopback)] = "127.0.0.1:8484"
+    public_url: PublicUrl | None = None
 
 
 class EgressConfig(StrictModel):
@@ -235,10 +274,19 @@ class SandboxConfig(StrictModel):
     """What stays free on the host's disk: with less, no task begins, and the one that has taken most is stopped."""
 
 
+def _require_git_url(text: str) -> str:
+    url = urlsplit(text)
+    if url.scheme != "https" or not url.hostname:
+        raise ValueError("must be an https URL, such as https://github.com/example/website.git")
+    if url.username is not None or url.password is not None:
+        raise ValueError("credentials do not belong in the URL; use username and token_secret")
+    return text
+
+
 class GitConfig(StrictModel):
     """Where the repository lives."""
 
-    url: str
+    url: Annotated[str, AfterValidator(_require_git_url)]
     username: str = "x-access-token"
     token_secret: SecretName | None = None
     """The orchestrator's own read token for the mirror; None fetches anonymously."""
@@ -310,7 +358,7 @@ class RepoConfig(StrictModel):
     senders: Annotated[tuple[SenderEntry, ...], Field(min_length=1)]
     git: GitConfig
     credentials: dict[SecretName, CredentialConfig] = Field(default_factory=dict)
-    environment: dict[str, str] = Field(default_factory=dict)
+    environment: dict[VariableName, str] = Field(default_factory=dict)
     agent: AgentConfig = AgentConfig()
     limits: LimitsConfig = LimitsConfig()
     image: ImageConfig = ImageConfig()
@@ -337,6 +385,8 @@ class RepoConfig(StrictModel):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"credentials use the name {twice[0]} more than once; give each secret its own")
+        if both := sorted(self.environment.keys() & set(names)):
+            raise ValueError(f"environment and credentials both set {both[0]}; take it out of environment")
         return self
 
 
@@ -361,11 +411,23 @@ class InstallationConfig(ServerConfig):
 
     state_dir: Path = Path("state")
     """Relative to the file. Holds keys, databases, mirrors and workspaces; mode 0700."""
-    nats_url: str | None = None
+    nats_url: NatsServers | None = None
     """An operator's own NATS, several servers of a cluster with commas; None starts the embedded server."""
     nats_replicas: Literal[1, 3, 5] = 1
     """How many servers of a cluster hold each message. With three, any one of them may be lost."""
     repos: dict[RepoId, RepoConfig] = Field(default_factory=dict)
+
+    @field_validator("repos")
+    @classmethod
+    def _addresses_are_told_apart(cls, repos: dict[str, RepoConfig]) -> dict[str, RepoConfig]:
+        owners: dict[str, str] = {}
+        for name, repo in repos.items():
+            other = owners.setdefault(repo.address, name)
+            if other != name:
+                raise ValueError(
+                    f"{other} and {name} have the same address, {repo.address}; give each its own"
+                )
+        return repos
 
     @model_validator(mode="after")
     def _addresses_lead_to_one_repository(self) -> Self:

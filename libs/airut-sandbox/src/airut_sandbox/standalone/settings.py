@@ -7,7 +7,7 @@ from pydantic import Field
 
 from airut_common.config.base import SecretName, StrictModel
 from airut_common.config.credentials import CredentialConfig
-from airut_common.config.models import EgressConfig, LimitsConfig, SandboxConfig
+from airut_common.config.models import EgressConfig, LimitsConfig, SandboxConfig, VariableName
 from airut_common.config.yamlfile import load_yaml_model
 from airut_common.secrets import Secret
 from airut_egress.sessions import Credentials
@@ -21,7 +21,7 @@ class SandboxFile(StrictModel):
     """The keys mean what they mean in `airut.yaml`."""
 
     credentials: dict[SecretName, CredentialConfig] = Field(default_factory=dict)
-    environment: dict[str, str] = Field(default_factory=dict)
+    environment: dict[VariableName, str] = Field(default_factory=dict)
     limits: LimitsConfig = LimitsConfig()
     egress: EgressConfig = EgressConfig()
     sandbox: SandboxConfig = SandboxConfig()
