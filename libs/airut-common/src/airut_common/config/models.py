@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from airut_common.config.addresses import (
     Addresses,
@@ -416,18 +416,6 @@ class InstallationConfig(ServerConfig):
     nats_replicas: Literal[1, 3, 5] = 1
     """How many servers of a cluster hold each message. With three, any one of them may be lost."""
     repos: dict[RepoId, RepoConfig] = Field(default_factory=dict)
-
-    @field_validator("repos")
-    @classmethod
-    def _addresses_are_told_apart(cls, repos: dict[str, RepoConfig]) -> dict[str, RepoConfig]:
-        owners: dict[str, str] = {}
-        for name, repo in repos.items():
-            other = owners.setdefault(repo.address, name)
-            if other != name:
-                raise ValueError(
-                    f"{other} and {name} have the same address, {repo.address}; give each its own"
-                )
-        return repos
 
     @model_validator(mode="after")
     def _addresses_lead_to_one_repository(self) -> Self:
