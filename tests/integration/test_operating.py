@@ -84,6 +84,31 @@ async def test_gc_removes_nothing_that_is_used(site: Site) -> None:
     )
 
 
+async def test_the_commands_of_the_manual(site: Site, tmp_path: Path) -> None:
+    await site.send(f"Do {site.script(bash(WORK), ALL)}", subject="By the manual")
+    task = await site.until("By the manual", "running")
+    await _until_file_of(site, "By the manual")
+    block = (
+        MANUAL.read_text().partition("## Start, change, stop")[2].partition("```sh\n")[2].partition("```")[0]
+    )
+    # The first starts the installation, which runs here already.
+    lines = [line.partition("#")[0] for line in block.splitlines() if not line.startswith("airut up ")]
+    said = {}
+    mail = tmp_path / "saved.eml"
+    mail.write_text("From: ada@lovelace.example\nTo: demo@airut.example\nSubject: Hi\n\nHi\n")
+    for line in lines:
+        words = line.replace("TASK", task["id"]).replace("saved.eml", str(mail)).split()
+        assert words[0] == "airut"
+        assert words[-2:] == ["-c", "airut.yaml"]
+        said[words[1]] = await _airut(site, *words[1:-2])
+    assert {name: code for name, (code, _) in said.items() if code != 0} == {"mail": 1}
+    assert "refused" in said["mail"][1]
+    assert "echo half" in said["log"][1]
+    assert task["id"] in said["stop"][1]
+    assert "nothing changed" in said["apply"][1]
+    await site.until("By the manual", "stopped")
+
+
 async def _airut(site: Site, *command: str) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "airut", *command, "-c", str(site.installation.config_file)),
