@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from airut.check import file_findings, network_findings
+from airut.check import file_findings, network_findings, state_findings
 from airut.errors import InstallationBusy, UsageError
 from airut.installation import open_installation, read_config
 from airut_common.config.models import TlsFiles
@@ -138,6 +138,7 @@ def test_a_state_folder_that_cannot_be_written_to_is_named(tmp_path, folder) -> 
     file.write_text(f"state_dir: {folder}\n")
     with pytest.raises(UsageError, match=rf"state_dir: .*{folder} cannot be used \(.+\); name a folder"):
         open_installation(file)
+    assert [found.name for found in state_findings(read_config(file))] == ["state_dir"]
 
 
 def test_files_are_looked_for_beside_airut_yaml_and_told_when_they_are_no_good(tmp_path) -> None:

@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -25,6 +26,7 @@ async def findings(config_file: Path, state: Path) -> list[Finding]:
         *await check_host(state, runtime=config.sandbox.runtime),
         Finding("configuration", "ok", f"{config_file} is valid, {len(config.repos)} repositories", ""),
         *network_findings(config),
+        *state_findings(config),
         *file_findings(config),
         *listen_findings(config),
         *tls_findings(config),
@@ -66,6 +68,17 @@ def tls_findings(config: InstallationConfig) -> Iterable[Finding]:
         yield Finding("email.tls", "fail", str(error), remedy)
     else:
         yield Finding("email.tls", "ok", f"{files.certificate} and its key can be used", "")
+
+
+def state_findings(config: InstallationConfig) -> Iterable[Finding]:
+    """A state folder that cannot be written to, or made."""
+    folder = next(each for each in (config.state_dir, *config.state_dir.parents) if each.exists())
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        detail = f"{folder} cannot be written to: {error.strerror}"
+        yield Finding("state_dir", "fail", detail, "name a folder that the user of the service may write to")
 
 
 def file_findings(config: InstallationConfig) -> Iterable[Finding]:
