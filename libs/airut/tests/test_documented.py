@@ -16,7 +16,7 @@ from airut_sandbox.cli import app as airut_sandbox
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = (ROOT / "docs/airut.example.yaml").read_text()
-DOCUMENTS = [*(ROOT / "docs").glob("*.md"), ROOT / "README.md"]
+DOCUMENTS = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
 TEXT = "\n".join(path.read_text() for path in DOCUMENTS)
 
 ELSEWHERE = {"oauth2": "docs/email.md", "dkim": "docs/email.md", "credentials": "docs/credentials.md"}
