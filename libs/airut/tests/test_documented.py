@@ -19,8 +19,8 @@ EXAMPLE = (ROOT / "docs/airut.example.yaml").read_text()
 DOCUMENTS = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
 TEXT = "\n".join(path.read_text() for path in DOCUMENTS)
 
-ELSEWHERE = {"oauth2": "docs/email.md", "dkim": "docs/email.md", "credentials": "docs/credentials.md"}
-"""Blocks whose keys a document of their own explains; the example has one of each, or leads there."""
+ELSEWHERE = {"oauth2": "docs/email", "dkim": "docs/email", "credentials": "docs/credentials.md"}
+"""Blocks whose keys a document of their own explains, or a folder of them; the example has one of each, or leads there."""
 
 
 def models_in(annotation: object) -> Iterator[type[StrictModel]]:
@@ -36,7 +36,12 @@ def settings_of(model: type[StrictModel], text: str) -> Iterator[tuple[str, str]
         yield name, text
         place = ELSEWHERE.get(name)
         for inner in models_in(field.annotation):
-            yield from settings_of(inner, (ROOT / place).read_text() if place else text)
+            yield from settings_of(inner, _read(ROOT / place) if place else text)
+
+
+def _read(place: Path) -> str:
+    files = sorted(place.glob("*.md")) if place.is_dir() else [place]
+    return "\n".join(file.read_text() for file in files)
 
 
 @pytest.mark.parametrize(
