@@ -77,6 +77,8 @@ class Egress:
     slow: dict[str, asyncio.Event] = field(default_factory=dict)
     """Policies whose sessions are opened only then."""
     denied: int = 0
+    listed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Somebody asked which sessions are open."""
     opened: list[OpenSession] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
     proxy: FakeProxy | None = None
@@ -125,6 +127,7 @@ class Egress:
         )
 
     async def _list(self, _question: ListSessions) -> Message:
+        self.listed.set()
         sandboxes = sorted({question.sandbox for question in self.opened} - set(self.closed))
         return SessionsListed(
             sessions=tuple(
