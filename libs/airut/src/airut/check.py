@@ -8,7 +8,7 @@ from pathlib import Path
 
 from airut.errors import UsageError
 from airut.installation import named_files, read_config
-from airut_common.config.models import InstallationConfig
+from airut_common.config.models import InstallationConfig, open_networks
 from airut_common.config.yamlfile import ConfigError
 from airut_sandbox.host_checks import Finding, check_host
 
@@ -39,14 +39,13 @@ def network_findings(config: InstallationConfig) -> Iterable[Finding]:
         yield Finding(
             "repos", "warn", "names no repository, so nobody can hand work over", "add one under repos:"
         )
-    for name, repo in config.repos.items():
-        if not repo.network_sandbox:
-            yield Finding(
-                f"repos.{name}.network_sandbox",
-                "warn",
-                "is off: agents there reach every public host, and can send them whatever they see",
-                "remove the line, and name what is needed in .airut/network-allowlist.yaml",
-            )
+    for name in open_networks(config.repos):
+        yield Finding(
+            f"repos.{name}.network_sandbox",
+            "warn",
+            "is off: agents there reach every public host, and can send them whatever they see",
+            "remove the line, and name what is needed in .airut/network-allowlist.yaml",
+        )
 
 
 def tls_findings(config: InstallationConfig) -> Iterable[Finding]:

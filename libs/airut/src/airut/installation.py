@@ -79,11 +79,11 @@ def read_config(path: Path) -> InstallationConfig:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from None
-    config = _beside(load_yaml_model(text, str(path), InstallationConfig), path.parent.absolute())
+    config = load_yaml_model(text, str(path), InstallationConfig)
     if config.sandbox.build_allowlist is not None:
         parse_policy(config.sandbox.build_allowlist, f"{path}: {BUILD_ALLOWLIST}")
     # Services run in another folder.
-    return config.beside(path.parent.resolve())
+    return config.beside(path.parent.absolute())
 
 
 def named_files(value: StrictModel, field: str = "") -> Iterator[tuple[str, Path]]:
@@ -102,23 +102,6 @@ def _entries(name: str, value: object) -> Iterator[tuple[str, object]]:
         yield from ((f"{name}.{key}", each) for key, each in value.items())
     else:
         yield name, value
-
-
-def _beside[M: StrictModel](value: M, folder: Path) -> M:
-    """The same with absolute paths: services run in another folder."""
-    changes: dict[str, object] = {}
-    for name in type(value).model_fields:
-        found = getattr(value, name)
-        if isinstance(found, StrictModel):
-            changes[name] = _beside(found, folder)
-        elif isinstance(found, Path):
-            changes[name] = folder / found
-        elif isinstance(found, dict):
-            changes[name] = {
-                key: _beside(each, folder) if isinstance(each, StrictModel) else each
-                for key, each in found.items()
-            }
-    return value.model_copy(update=changes)
 
 
 def open_installation(path: Path) -> Installation:

@@ -12,7 +12,7 @@ from airut.services import wanted_services
 from airut_common.bus import Bus
 from airut_common.bus.topology import STATUS_BUCKET, STREAMS, status_key
 from airut_common.bus.watching import snapshot
-from airut_common.config.models import InstallationConfig, RepoConfig
+from airut_common.config.models import InstallationConfig, RepoConfig, open_networks
 from airut_common.config.store import applied_repos
 
 
@@ -75,10 +75,7 @@ async def read_status(bus: Bus, nats_url: str, installation: Installation) -> In
 def warnings(config: InstallationConfig, applied: Mapping[str, RepoConfig], free_mib: int) -> Iterator[str]:
     """What stands in the configuration, or is in force, and should not be overlooked, and a disk that is nearly
     full."""
-    off = {
-        name for repos in (config.repos, applied) for name, repo in repos.items() if not repo.network_sandbox
-    }
-    for name in sorted(off):
+    for name in sorted({*open_networks(config.repos), *open_networks(applied)}):
         yield f"the network sandbox of {name} is switched off: agents there reach every public host"
     if free_mib < config.sandbox.min_free_mib:
         yield (

@@ -8,6 +8,7 @@ import structlog
 import uvicorn
 
 from airut_common.bus import Bus
+from airut_common.config.models import open_networks
 from airut_common.config.store import watch_config
 from airut_common.contracts.v1 import ServiceEvent
 from airut_common.lifecycle import Service
@@ -44,9 +45,7 @@ async def run(service: Service) -> None:
                 feed,
                 public_url=settings.public_url,
                 stop=stop_over(service.bus),
-                open_networks=lambda: sorted(
-                    name for name, repo in config.repos.items() if not repo.network_sandbox
-                ),
+                open_networks=lambda: open_networks(config.repos),
             ),
             access_log=False,
             log_config=None,

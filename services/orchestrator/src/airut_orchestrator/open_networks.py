@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from airut_common.config.models import RepoConfig
+from airut_common.config.models import RepoConfig, open_networks
 from airut_common.lifecycle import Report
 
 CODE = "network_sandbox_off"
@@ -21,7 +21,7 @@ class OpenNetworks:
 
     async def look(self, repos: Mapping[str, RepoConfig]) -> None:
         """Tell which of them it is, if that is news."""
-        found = sorted(name for name, repo in repos.items() if not repo.network_sandbox)
+        found = open_networks(repos)
         if found == self._told:
             return
         self._told = found

@@ -390,6 +390,11 @@ class RepoConfig(StrictModel):
         return self
 
 
+def open_networks(repos: Mapping[str, RepoConfig]) -> list[str]:
+    """The repositories whose network sandbox is switched off, in order."""
+    return sorted(name for name, repo in repos.items() if not repo.network_sandbox)
+
+
 class ServerConfig(StrictModel):
     """Everything in `airut.yaml` that is not a repository; stored under the key `server`."""
 
