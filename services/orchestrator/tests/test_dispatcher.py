@@ -1,8 +1,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -11,7 +12,10 @@ from sqlalchemy.exc import OperationalError
 import airut_orchestrator.dispatcher as dispatcher_module
 from airut_common.bus import Bus
 from airut_common.config.models import ServerConfig
+from airut_common.contracts.v1 import TaskRequest
 from airut_common.testing.builders import reply, task_request
+from airut_orchestrator.acknowledge import Acknowledger
+from airut_orchestrator.claim import Claim
 from airut_orchestrator.database.connection import Database
 from airut_orchestrator.database.hosts import TakenOver
 from airut_orchestrator.database.schema import Host
@@ -21,6 +25,8 @@ from airut_orchestrator.events import TaskEvents
 from airut_orchestrator.runner import Finished, Settings
 from airut_orchestrator.wishes import asks_to_stop
 from airut_orchestrator.work import Work
+
+from .conftest import recorded
 
 SETTINGS = Settings(ServerConfig(), None)
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -72,6 +78,7 @@ class FakeRunner:
 class Bench:
     store: Store
     bus: Bus
+    events: TaskEvents
     runner: FakeRunner
     dispatcher: Dispatcher
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -103,7 +110,7 @@ class Bench:
 
 
 def make_bench(store: Store, bus: Bus, *, most: int = 2) -> Bench:
-    runner = FakeRunner()
+    runner, events = FakeRunner(), TaskEvents(bus)
 
     async def host_lost(found: TakenOver) -> None:
         bench.lost.append(found)
@@ -115,7 +122,7 @@ def make_bench(store: Store, bus: Bus, *, most: int = 2) -> Bench:
     dispatcher = Dispatcher(
         store=store,
         runner=runner,
-        events=TaskEvents(bus),
+        events=events,
         settings=lambda repo: SETTINGS,
         max_concurrent=lambda: most,
         max_concurrent_of=lambda: bench.most_of,
@@ -124,7 +131,7 @@ def make_bench(store: Store, bus: Bus, *, most: int = 2) -> Bench:
         ask_host=ask_host,
         disk_full=lambda: bench.made_room.append(True),
     )
-    bench = Bench(store, bus, runner, dispatcher)
+    bench = Bench(store, bus, events, runner, dispatcher)
     return bench
 
 
@@ -164,6 +171,48 @@ async def test_what_waits_in_a_conversation_is_one_run_after_the_one_before(benc
     assert bench.runner.begun == list("ab")
     assert [await bench.store.state(name) for name in "cd"] == ["merged", "merged"]
     assert [found.reply.id for found in await bench.store.unpublished()] == ["a", "b"]
+
+
+async def test_a_message_is_told_to_wait_before_it_is_told_to_be_merged(bench: Bench, monkeypatch) -> None:
+    """The dispatcher may look into the queue between the commit of a message and the moment its claim goes on."""
+    committed, begun = asyncio.Event(), asyncio.Event()
+    add, begin_next = bench.store.add, bench.store.begin_next
+
+    async def answers_late(*requests: TaskRequest, **limits: Any) -> list[QueuedTask | None]:
+        added = await add(*requests, **limits)
+        committed.set()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(begun.wait(), 0.3)
+        return added
+
+    async def begins(*arguments: Any) -> QueuedTask | None:
+        task = await begin_next(*arguments)
+        begun.set()
+        return task
+
+    conversation = await bench.ask("a")
+    monkeypatch.setattr(bench.store, "add", answers_late)
+    monkeypatch.setattr(bench.store, "begin_next", begins)
+    claim = Claim(
+        bench.store,
+        bench.events,
+        Acknowledger(bench.bus, wanted=lambda: False, page=str),
+        claimed=bench.dispatcher.wake,
+        has_room=bench.dispatcher.has_room,
+        wish=bench.dispatcher.take_wish,
+        disk_full=lambda: None,
+        max_queue=dict,
+        replied=lambda: None,
+    )
+    claiming = asyncio.create_task(claim(task_request(id="b", conversation=conversation)))
+    await committed.wait()
+    async with bench.running():
+        await claiming
+        await bench.until_state("b", "merged")
+        events = await recorded(bench.bus, 2)
+        bench.runner.gate("a").set()
+        await bench.until_state("a", "replying")
+    assert [(event.task, event.state) for event in events] == [("b", "queued"), ("b", "merged")]
 
 
 async def test_to_stop_a_message_that_was_merged_is_to_stop_the_run(bench: Bench) -> None:

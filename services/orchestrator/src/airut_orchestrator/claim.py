@@ -79,16 +79,12 @@ class Claim:
         if asks_to_stop(request):
             await self._later(self._wish(task))
         log.info("task_claimed", task=task.id, repo=request.repo, conversation=task.conversation)
-        # Told before the dispatcher can say anything of it. A second delivery tells it again: the first process
-        # may have died before anybody heard of the task.
-        waits_for = _waits_for(task, has_room=self._has_room())
-        self._events.claimed(task, waits_for)
         self._claimed()
         if task.turned_away:
             log.warning("queue_full", repo=request.repo, task=task.id)
             self._replied()
         elif self._is_told(request):
-            await self._later(self._acknowledge(task, waits_for))
+            await self._later(self._acknowledge(task, self._waits_for(task)))
         await self._events.flush()
 
     def _is_told(self, request: TaskRequest) -> bool:
@@ -125,8 +121,7 @@ class Claim:
     async def _commit_some(self) -> None:
         some = self._waiting[: self._together]
         try:
-            requests = [request for request, _ in some]
-            tasks = await self._store.add(*requests, max_queue=self._max_queue(), too_many=_too_many)
+            tasks = await self._add([request for request, _ in some])
         except _AWAY as error:
             log.warning("not_claimed", tasks=len(some), reason=str(error.__cause__ or error))
             if is_disk_full(error):
@@ -140,6 +135,15 @@ class Claim:
             if not done.done():
                 done.set_result(task)
         self._settled()
+
+    async def _add(self, requests: Sequence[TaskRequest]) -> list[QueuedTask | None]:
+        async with self._events.in_order:
+            tasks = await self._store.add(*requests, max_queue=self._max_queue(), too_many=_too_many)
+            for task in tasks:
+                if task is not None:
+                    # A second delivery tells it again: the first process may have died before anybody heard of it.
+                    self._events.claimed(task, self._waits_for(task))
+        return tasks
 
     def _refused(self, some: Sequence[_Waiting], error: SQLAlchemyError) -> None:
         """One of them cannot be written: alone it is found, and does not stand in the way of others."""
@@ -157,8 +161,7 @@ class Claim:
         if not self._waiting:
             self._together = TOGETHER
 
-
-def _waits_for(task: QueuedTask, *, has_room: bool) -> Literal["turn", "slot"] | None:
-    if task.waits_for_turn:
-        return "turn"
-    return None if has_room else "slot"
+    def _waits_for(self, task: QueuedTask) -> Literal["turn", "slot"] | None:
+        if task.waits_for_turn:
+            return "turn"
+        return None if self._has_room() else "slot"

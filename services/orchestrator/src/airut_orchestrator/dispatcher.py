@@ -156,18 +156,24 @@ class Dispatcher:
         """Start what may start now; the seconds after which to look again when the database did not answer."""
         while self.has_room():
             try:
-                task = await self._store.begin_next(tuple(self._running), self._max_concurrent_of())
+                task = await self._begin_next()
             except SQLAlchemyError as error:
                 log.warning("queue_unreadable", reason=str(error.__cause__ or error))
                 return RETRY_SECONDS
             if task is None:
                 return POLL_SECONDS if self._store.database.is_shared else None
-            self._events.merged(task)
             work = self._running[task.id] = Work(task.conversation)
             work.task = asyncio.get_running_loop().create_task(
                 self._see_through(task, work), name=f"task-{task.id[:8]}"
             )
         return None
+
+    async def _begin_next(self) -> QueuedTask | None:
+        async with self._events.in_order:
+            task = await self._store.begin_next(tuple(self._running), self._max_concurrent_of())
+            if task is not None:
+                self._events.merged(task)
+        return task
 
     async def _see_through(self, task: QueuedTask, work: Work) -> None:
         try:
@@ -269,8 +275,9 @@ class Dispatcher:
                 continue  # the renewal was late, but here it is
             if task.attempts < MAX_ATTEMPTS:
                 log.info("task_resumed", task=task.id, attempts=task.attempts)
-                await self._store.requeue(task.id)
-                self._events.entered(task, "queued", reason="interrupted, will be tried again")
+                async with self._events.in_order:
+                    await self._store.requeue(task.id)
+                    self._events.entered(task, "queued", reason="interrupted, will be tried again")
                 self.wake()
             else:
                 log.warning("task_given_up", task=task.id, attempts=task.attempts)

@@ -1,5 +1,6 @@
 """Events of tasks. They go through the bus's own buffer, in order, and nobody waits for them."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -20,6 +21,8 @@ class TaskEvents:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
+        self.in_order = asyncio.Lock()
+        """Held from a change of the queue until it is told. What follows from the change cannot be told before it."""
 
     def publish(self, event: TaskEvent, *, msg_id: str | None = None) -> None:
         """Hand an event to the bus's own buffer; a drop is logged."""
@@ -73,6 +76,8 @@ class TaskEvents:
         Raises:
             BusUnavailable: they are not known to be stored.
         """
+        async with self.in_order:
+            pass  # whoever put the reply into the queue has told of the task now
         if not await self._bus.flush_soon(FLUSH_SECONDS):
             raise BusUnavailable("earlier events of the task wait")
         for request in merged:
