@@ -8,6 +8,7 @@ import random
 import signal
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -238,7 +239,10 @@ async def test_who_sends_far_more_than_he_may_is_not_heard_out(gateway, ada: Ada
                 await session.writer.drain()
 
         pouring = asyncio.ensure_future(pour())
-        assert (await session.answer()).startswith("552 5.3.4 the mail is larger than 2000000 bytes")
+        with suppress(
+            ConnectionError
+        ):  # what is still on its way resets the connection, maybe before the answer is read
+            assert (await session.answer()).startswith("552 5.3.4 the mail is larger than 2000000 bytes")
         assert isinstance((await asyncio.gather(pouring, return_exceptions=True))[0], ConnectionError)
     assert spooled(gateway) == []
     assert [error.code for error in gateway.refusals] == [552]

@@ -72,6 +72,7 @@ async def test_three_hosts_share_the_work_and_outlive_one_and_a_server_of_the_bu
     # Its egress-proxy is beyond the cable here, where servers of the bus take a while to find each other again.
     async with asyncio.timeout(120):
         await third.egress.listed.wait()
+    await team.cluster.settled(first.bus)
     later = [await first.send(PATIENT) for _ in range(6)]
     for task in later:
         await first.until_said(task, "begun 1")

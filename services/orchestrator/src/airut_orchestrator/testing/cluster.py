@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from airut_common.bus import BusUnavailable, open_bus
+from nats.errors import Error as NatsError
+
+from airut_common.bus import Bus, BusUnavailable, open_bus
 from airut_common.bus.server import MAX_PAYLOAD_BYTES, MAX_STORE_BYTES, nats_server_binary
 from airut_orchestrator.testing.network import NetworkHost, Switch
 
@@ -64,6 +66,29 @@ class NatsCluster:
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+    async def settled(self, bus: Bus) -> None:
+        """Wait until every stream has a leader and the same on all servers: after a cable was plugged in again, they
+        elect anew, and nothing is stored meanwhile."""
+        async with asyncio.timeout(_READY_SECONDS):
+            while True:
+                if await _is_settled(bus, len(self.switch.hosts)):
+                    return
+                await asyncio.sleep(0.2)
+
+
+async def _is_settled(bus: Bus, servers: int) -> bool:
+    try:
+        groups = [stream.cluster for stream in await bus.client.jetstream().streams_info()]
+    except (NatsError, TimeoutError):
+        return False
+    return all(
+        group is not None
+        and group.leader
+        and len(followers := group.replicas or []) == servers - 1
+        and all(follower.current and not follower.offline for follower in followers)
+        for group in groups
+    )
 
 
 @asynccontextmanager
