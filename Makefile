@@ -29,7 +29,7 @@ unit: ## unit tests beside each package
 	@$(PYTEST) -q -n 3 --dist worksteal -m "not integration" libs services demo fuzz chaos
 
 integration: ## tests on real NATS, Podman, Claude Code and Chromium
-	@$(PYTEST) -q -n 2 --dist loadfile -m integration libs services demo tests
+	@$(PYTEST) -q -n 3 --dist loadfile --no-loadscope-reorder -m integration libs services demo tests
 
 bench: ## measure, each number beside a baseline from the same run (PARTS="egress policy" for some)
 	@scripts/setup.sh bench

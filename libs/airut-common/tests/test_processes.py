@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,10 @@ def gone(pid: int) -> bool:
     except FileNotFoundError:
         return True
     return state in "ZX"
+
+
+def children() -> str:
+    return Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text()
 
 
 async def until_gone(pid: int) -> None:
@@ -94,6 +100,25 @@ async def test_row_65_cancelling_ends_the_whole_group(tmp_path: Path) -> None:
     async with asyncio.timeout(LIMIT):
         while not file.exists():
             await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await until_gone(int(file.read_text()))
+
+
+async def test_row_65_cancelling_a_start_ends_the_whole_group(tmp_path: Path) -> None:
+    """The program runs, and has children, before the loop hands it to who started it."""
+    file = tmp_path / "pid"
+    script = f"sleep 1000 & echo $! > {file}.new; mv {file}.new {file}; wait"
+    before = children()
+    task = asyncio.create_task(run(["sh", "-c", script], timeout_seconds=LIMIT))
+    while children() == before:
+        await asyncio.sleep(
+            0
+        )  # it is started in one step of the loop, and its pipes are connected in later ones
+    until = time.monotonic() + LIMIT
+    while not file.exists() and time.monotonic() < until:
+        os.sched_yield()  # the loop stands still
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _KEPT_BYTES = 64 * 1024
 
@@ -60,7 +61,7 @@ async def run(
         ProcessError: the program could not be started.
     """
     try:
-        process = await asyncio.create_subprocess_exec(
+        process = await start_group(
             *argv,
             stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -68,7 +69,6 @@ async def run(
             env=None if env is None else dict(env),
             cwd=cwd,
             pass_fds=pass_fds,
-            start_new_session=True,
         )
     except OSError as error:
         raise ProcessError(f"{argv[0]} could not be started: {error.strerror}") from None
@@ -79,14 +79,52 @@ async def run(
         raise ProcessTimedOut(argv[0], timeout_seconds) from None
     finally:
         # Whatever happened, cancellation included: nothing of the group stays behind.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        if process.returncode is None:
-            await process.wait()
+        await end_group(process)
     completed = Completed(process.returncode or 0, stdout, stderr)
     if check and completed.returncode != 0:
         raise ProcessFailed(argv[0], completed)
     return completed
+
+
+async def start_group(*argv: str | Path, **options: Any) -> asyncio.subprocess.Process:
+    """Start a program as the first of a group of its own; `options` are those of `create_subprocess_exec`. Cancelled
+    before the program is in the caller's hands, it leaves nothing of the group behind.
+
+    Raises:
+        OSError: it could not be started.
+    """
+    start = asyncio.create_subprocess_exec(*argv, start_new_session=True, **options)
+    starting = asyncio.ensure_future(start)
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # asyncio itself would end the first process alone. A callback: the wait may be cancelled, too.
+        starting.add_done_callback(_kill_started)
+        await asyncio.wait([starting])
+        if _is_started(starting):
+            await end_group(starting.result())
+        raise
+
+
+def _is_started(starting: asyncio.Future[asyncio.subprocess.Process]) -> bool:
+    return not starting.cancelled() and starting.exception() is None
+
+
+def _kill_started(starting: asyncio.Future[asyncio.subprocess.Process]) -> None:
+    if _is_started(starting):
+        _kill_group(starting.result())
+
+
+async def end_group(process: asyncio.subprocess.Process) -> None:
+    """Kill what is left of a group, and see its first process end."""
+    _kill_group(process)
+    if process.returncode is None:
+        await process.wait()
+
+
+def _kill_group(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 async def _communicate(

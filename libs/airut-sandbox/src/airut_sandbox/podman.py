@@ -6,7 +6,6 @@ import os
 import re
 import resource
 import shutil
-import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -94,7 +93,7 @@ class Podman:
         Raises:
             ProcessTimedOut: the deadline passed; the whole process group was killed.
         """
-        process = await asyncio.create_subprocess_exec(
+        process = await processes.start_group(
             *self.argv,
             *args,
             stdin=stdin,
@@ -102,7 +101,6 @@ class Podman:
             stderr=stderr,
             env=dict(self.env),
             cwd=self.state_dir,
-            start_new_session=True,
         )
         try:
             async with asyncio.timeout(timeout_seconds):
@@ -110,9 +108,7 @@ class Podman:
         except TimeoutError:
             raise ProcessTimedOut("podman", timeout_seconds) from None
         finally:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+            await processes.end_group(process)
 
 
 @dataclass(frozen=True)
