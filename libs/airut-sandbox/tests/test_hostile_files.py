@@ -100,6 +100,21 @@ def test_row_44_room_is_made_by_what_the_task_wrote_the_largest_first(tmp_path: 
     assert sorted(path.name for path in folder.iterdir()) == ["old", "small"]
 
 
+def test_row_44_more_names_for_a_file_do_not_keep_its_room(tmp_path: Path) -> None:
+    """Neither a few names nor more than are looked at."""
+    (layer := tmp_path / "layer").mkdir()
+    (folder := tmp_path / "folder").mkdir()
+    (folder / "large").write_bytes(bytes(9 << 20))
+    for number in range(disk_helper.MAX_CANDIDATES * 5):
+        (folder / f"again-{number}").hardlink_to(folder / "large")
+    (folder / "other").write_bytes(bytes(8 << 20))
+    (folder / "small").write_bytes(bytes(1 << 20))
+    with Program(layer, folder) as helper:
+        helper.ask(f"clear 0 {10 << 20}")
+        assert int(helper.ask(ALL).split()[0]) < 2 << 20
+    assert (folder / "small").exists()
+
+
 def test_row_42_folders_that_become_links_while_they_are_measured_lead_nowhere(tmp_path: Path) -> None:
     """Also none of the host's files is removed, whichever moment it is."""
     (layer := tmp_path / "layer").mkdir()

@@ -26,6 +26,7 @@ MAX_DESCRIPTORS = 100_000
 """Of the sandbox's processes, looked at in one go."""
 MAX_CANDIDATES = 1_000
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK = 512
 
 
@@ -196,8 +197,9 @@ def add_entries(folder: int, count: Count) -> list[str]:
 def clear(folders: list[int], since: float, wanted: int) -> int:
     """Remove files that were changed after `since`, the largest first, until `wanted` bytes are free."""
     found: list[tuple[int, int, tuple[str, ...]]] = []
+    linked: set[tuple[int, int]] = set()
     for number, root in enumerate(folders):
-        collect(root, number, (), since, found)
+        collect(root, number, (), since, found, linked=linked)
     freed = removed = 0
     for size, number, path in sorted(found, reverse=True)[:MAX_CANDIDATES]:
         if freed >= wanted:
@@ -214,8 +216,11 @@ def collect(
     path: tuple[str, ...],
     since: float,
     found: list[tuple[int, int, tuple[str, ...]]],
+    *,
+    linked: set[tuple[int, int]],
 ) -> None:
-    """Large files beneath a folder, as bytes, number of the folder, and path. Nothing runs in it any more."""
+    """Large files beneath a folder, as bytes, number of the folder, and path. One that has several names is found once,
+    and noted in `linked`. Nothing runs in it any more."""
     with os.scandir(folder) as entries:
         listed = list(entries)
         for entry in listed:
@@ -223,9 +228,13 @@ def collect(
             if stat.S_ISDIR(status.st_mode) and len(path) < MAX_DEPTH:
                 inner = open_inner(folder, entry.name)
                 if inner is not None:
-                    collect(inner, number, (*path, entry.name), since, found)
+                    collect(inner, number, (*path, entry.name), since, found, linked=linked)
                     os.close(inner)
             elif stat.S_ISREG(status.st_mode) and status.st_blocks and status.st_ctime >= since:
+                if status.st_nlink != 1:
+                    if (status.st_dev, status.st_ino) in linked:
+                        continue
+                    linked.add((status.st_dev, status.st_ino))
                 found.append((status.st_blocks * _BLOCK, number, (*path, entry.name)))
                 if len(found) >= 4 * MAX_CANDIDATES:
                     found.sort(reverse=True)
@@ -233,12 +242,17 @@ def collect(
 
 
 def remove(root: int, path: tuple[str, ...]) -> None:
-    """Remove one file, found by single steps."""
+    """Remove one file, found by single steps, and what it holds if it has other names. No file of the host has a name
+    here."""
     folder = os.dup(root)
     for name in path[:-1]:
         inner = os.open(name, _FOLDER, dir_fd=folder)
         os.close(folder)
         folder = inner
+    if os.stat(path[-1], dir_fd=folder, follow_symlinks=False).st_nlink != 1:
+        file = os.open(path[-1], _FILE, dir_fd=folder)
+        os.ftruncate(file, 0)
+        os.close(file)
     os.unlink(path[-1], dir_fd=folder)
     os.close(folder)
 
