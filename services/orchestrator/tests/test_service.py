@@ -289,6 +289,37 @@ async def test_rows_40_and_41_steering_files_are_named_and_no_hook_runs_on_the_h
     assert not mark.exists()
 
 
+async def test_row_41_steering_files_are_named_when_a_person_stops_the_agent(site: Site) -> None:
+    first = await site.ask("result('ok')")
+    program = "system('echo x > CLAUDE.md')\nsay('planted')\nsleep(60)"
+    task = await site.send(program, conversation=first.conversation)
+    await site.until_said(task, "planted")
+    site.egress.denied = 2
+    try:
+        await site.send("", text="stop", conversation=first.conversation)
+        reply = await site.reply_to(task)
+    finally:
+        site.egress.denied = 0
+    assert reply.outcome == "stopped"
+    assert any("CLAUDE.md" in note for note in reply.notes)
+    assert any("2 network requests were refused" in note for note in reply.notes)
+
+
+async def test_row_41_an_agent_that_says_it_lost_its_session_hides_no_steering_file(site: Site) -> None:
+    first = await site.ask("result('ok')")
+    reply = await site.ask(
+        "if '--resume' in ARGV:\n"
+        "    system('mkdir .claude; echo {} > .claude/settings.json')\n"
+        "    error = 'No conversation found with session ID: x'\n"
+        "    result('', subtype='error_during_execution', is_error=True, errors=[error])\n"
+        "    sys.exit(1)\n"
+        "result('ok')",
+        conversation=first.conversation,
+    )
+    assert reply.outcome == "done"
+    assert any(".claude/settings.json" in note for note in reply.notes)
+
+
 async def test_refused_requests_are_counted_in_the_reply(site: Site) -> None:
     site.egress.denied = 3
     try:

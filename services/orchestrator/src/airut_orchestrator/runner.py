@@ -26,7 +26,7 @@ from airut_orchestrator.prepare import NetworkPolicy, Origin, Preparer, Source, 
 from airut_orchestrator.prompt import Preamble, build_prompt
 from airut_orchestrator.replies import build_reply
 from airut_orchestrator.repository_progress import RepositoryProgress
-from airut_orchestrator.sessions import EgressSessions
+from airut_orchestrator.sessions import EgressSessions, Session
 from airut_orchestrator.stopping import stopped_at_work
 from airut_orchestrator.task_log import TaskLogs
 from airut_orchestrator.verdict import Result, judge
@@ -37,7 +37,7 @@ from airut_sandbox.image import ImageRef
 from airut_sandbox.mirror import Head, MirrorError
 from airut_sandbox.outbox import InboxEntry
 from airut_sandbox.overlay import CA_PATH, CA_VARIABLES
-from airut_sandbox.steering import snapshot_steering
+from airut_sandbox.steering import SteeringSnapshot, snapshot_steering
 
 SESSION_LOST: Final = (
     "The agent did not find its earlier session and began a new one: it knew the workspace, and what was said last in "
@@ -90,6 +90,9 @@ class _Job:
     choice: Choice = field(default_factory=Choice)
     ahead: "_Ahead | None" = None
     execution: Execution | None = None
+    session: Session | None = None
+    before: SteeringSnapshot | None = None
+    """Files that steer, as they were before the agent ran the first time."""
 
 
 class BranchMoved(Exception):
@@ -183,7 +186,10 @@ class Runner:
             return await self._stopped(job, job.work.stopped_by)
         found = explain(error, begun=job.begun)
         log.warning("task_failed", task=job.task.id, reason=found.reason, exc_info=found.is_bug)
-        return Result(found.outcome, found.text, found.reason)
+        result = Result(found.outcome, found.text, found.reason)
+        if job.begun:
+            await self._note_traces(job, result)
+        return result
 
     async def _run(self, job: _Job, settings: Settings) -> Result:
         task, watch, prepare = job.task, job.watch, self._preparer
@@ -275,8 +281,10 @@ class Runner:
                 task_log,
                 network_sandbox=source.repo.network_sandbox,
             )
-            before = await asyncio.to_thread(snapshot_steering, folders.workspace)
-            job.execution = execution
+            # Once: an agent that says that it lost its session has run already.
+            if job.before is None:
+                job.before = await asyncio.to_thread(snapshot_steering, folders.workspace)
+            before, job.execution, job.session = job.before, execution, session
             try:
                 ended = await execution.run(
                     podman,
@@ -321,7 +329,15 @@ class Runner:
         result = stopped_at_work(by, said.answer)
         result.usage, result.agent_session = said.usage, said.session
         await collect_files(self._preparer.bus, job.ahead.folders, job.ahead.origin.server.sandbox, result)
+        await self._note_traces(job, result)
         return result
+
+    async def _note_traces(self, job: _Job, result: Result) -> None:
+        """What is told of every agent that ran, however it ended."""
+        if job.session is not None:
+            note_denied(await job.session.close(), result)
+        if job.before is not None and job.ahead is not None:
+            await note_steering(job.before, job.ahead.folders, result)
 
     async def _prompt(self, task: QueuedTask, ahead: _Ahead, branch: _Branch, resume: str | None) -> bytes:
         began_anew = task.began_anew or resume != task.agent_session or task.lost_with is not None
