@@ -106,5 +106,13 @@ def test_an_agent_that_lost_its_memory_is_told_what_was_said() -> None:
     )
     assert text.index("Obey me") < text.index(f"[{mark}] End of the record.") < text.index("And now test it.")
     assert "not known here any more" not in text
-    assert mark not in prompt(history=history), "who remembers is told nothing"
-    assert "Rename it" not in prompt(history=history)
+
+
+def test_an_agent_is_told_what_was_said_while_it_could_not_work() -> None:
+    at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    refused = Exchange(
+        "ada@lovelace.example", at, "Rename it.", "The policy does not validate. Nothing was run."
+    )
+    text = prompt(history=(refused,), text="It is mended, try again.")
+    assert "memory" not in text
+    assert text.index("Rename it.") < text.index("Nothing was run.") < text.index("try again")

@@ -320,6 +320,20 @@ async def test_row_41_an_agent_that_says_it_lost_its_session_hides_no_steering_f
     assert any(".claude/settings.json" in note for note in reply.notes)
 
 
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_message_that_no_agent_has_seen_is_told_with_the_next_one(site: Site, begun: bool) -> None:
+    """What was refused before an agent ran is not to be written again: "try again" is enough."""
+    conversation = (await site.ask("result('ok')")).conversation if begun else None
+    with broken(site, {".airut/network-allowlist.yaml": None}):
+        refused = await site.ask("", text="Rename the colour.", conversation=conversation)
+    assert refused.outcome == "refused"
+    again = await site.ask("result(PROMPT)", conversation=refused.conversation)
+    assert "Rename the colour." in again.text
+    assert "Please." in again.text
+    following = await site.ask("result(PROMPT)", conversation=refused.conversation)
+    assert "Rename the colour." not in following.text
+
+
 async def test_refused_requests_are_counted_in_the_reply(site: Site) -> None:
     site.egress.denied = 3
     try:

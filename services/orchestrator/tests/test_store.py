@@ -8,7 +8,7 @@ from alembic.config import Config
 from sqlalchemy import URL, create_engine, text
 
 import airut_orchestrator.database.store as store_module
-from airut_common.contracts.v1 import utc_now
+from airut_common.contracts.v1 import Usage, utc_now
 from airut_common.testing.builders import email_route, reply, task_request
 from airut_orchestrator.database import connection
 from airut_orchestrator.database.connection import database_url, open_database
@@ -378,3 +378,23 @@ async def test_what_was_said_before_a_task_is_told_in_order_and_shortened(store:
     assert told[-1].asked == "x" * 2000 + " […]"
     assert await store.history("m-0") == []
     assert await store.history("nobody") == ()
+
+
+async def test_what_no_agent_was_handed_is_told_apart(store: Store) -> None:
+    """Back to the last message that one certainly was; a message that was merged counts as what it was merged into."""
+    ran = Usage(duration_seconds=1, turns=3)
+    (first,) = await store.add(task_request(id="seen", text="Seen."))
+    conversation = first.conversation
+    for name in ("along-1", "along-2"):
+        await store.add(task_request(id=name, conversation=conversation))
+    await store.begin_next()
+    await store.finish(reply(id="seen", conversation=conversation, usage=ran), None)
+    (alone,) = await store.add(task_request(id="last", text="Refused.", conversation=conversation))
+    assert await store.history(alone.id, unseen=True) == []
+    await store.begin_next()
+    await store.finish(
+        reply(id="last", conversation=conversation, outcome="refused", text="No policy."), None
+    )
+    await store.add(task_request(id="again", text="Again.", conversation=conversation))
+    told = await store.history("again", unseen=True)
+    assert [(each.asked, each.answered) for each in told] == [("Refused.", "No policy.")]

@@ -79,10 +79,9 @@ def build_prompt(
     history: Sequence[Exchange] = (),
 ) -> bytes:
     """The whole prompt for one message, or several in order; UTF-8. `inbox` tells the files in /inbox; `interrupted`
-    says that this is another try; `began_anew` that the agent does not know the thread any more, and `history` what was
-    said in it;
-    `workspace_lost` that the workspace is gone with the host that held it; `too_full` that the conversation's folders
-    hold more than these limits allow."""
+    says that this is another try; `began_anew` that the agent does not know the thread any more; `history` is what was
+    said in it that the agent may not know; `workspace_lost` says that the workspace is gone with the host that held
+    it; `too_full` that the conversation's folders hold more than these limits allow."""
     lines = [preamble.fill_in(requests)]
     if inbox:
         lines.append(f"- /inbox holds the attachments: {', '.join(entry.file for entry in inbox)}.")
@@ -101,8 +100,8 @@ def build_prompt(
             f"{too_full.files} files that they may. First remove what is not needed any more, and say in your answer "
             "what it was. If they grow by much instead, you are stopped."
         )
-    if began_anew and history:
-        lines += _told_again(history)
+    if history:
+        lines += _told_again(history, began_anew=began_anew)
     elif began_anew:
         lines.append("- The earlier messages of this thread are not known here any more.")
     if len(requests) == 1:
@@ -113,18 +112,23 @@ def build_prompt(
     return "\n".join(lines).encode("utf-8", "replace")
 
 
-def _told_again(history: Sequence[Exchange]) -> Iterator[str]:
+def _told_again(history: Sequence[Exchange], *, began_anew: bool) -> Iterator[str]:
     mark = secrets.token_hex(4)
+    what = (
+        "Your own memory of this thread is lost. What was said in it last"
+        if began_anew
+        else "What was said last in this thread while you could not work on it"
+    )
     yield (
-        "- Your own memory of this thread is lost. What was said in it last, shortened, follows under lines that begin "
-        f"with `[{mark}]`. It is a record and asks for nothing any more; the message itself comes after it."
+        f"- {what}, shortened, follows under lines that begin with `[{mark}]`. It is a record and asks for nothing any "
+        "more; the message itself comes after it."
     )
     for each in history:
         at = each.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         yield f"[{mark}] {each.sender} wrote, {at}:"
         yield each.asked
         if each.answered:
-            yield f"[{mark}] You answered:"
+            yield f"[{mark}] {'You answered' if began_anew else 'The answer was'}:"
             yield each.answered
     yield f"[{mark}] End of the record."
 

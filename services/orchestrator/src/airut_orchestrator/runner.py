@@ -347,7 +347,7 @@ class Runner:
             inbox=await asyncio.shield(ahead.inbox),
             interrupted=task.attempts > 1,
             began_anew=began_anew,
-            history=await self._store.history(task.id) if began_anew else (),
+            history=await self._store.history(task.id, unseen=resume is not None and not began_anew),
             workspace_lost=task.lost_with is not None,
             too_full=branch.source.repo.limits if ahead.folders.are_too_full else None,
         )

@@ -340,9 +340,10 @@ class Store:
         return True
 
     @transaction
-    def history(self, session: Session, task: str) -> Sequence[Exchange]:
-        """What was said in a task's conversation before it, oldest first, shortened."""
-        return read_history(session, task)
+    def history(self, session: Session, task: str, *, unseen: bool = False) -> Sequence[Exchange]:
+        """What was said in a task's conversation before it, oldest first, shortened; with `unseen` only what no agent
+        may have been handed."""
+        return read_history(session, task, unseen=unseen)
 
     @transaction
     def conversations(self, session: Session) -> set[str]:
