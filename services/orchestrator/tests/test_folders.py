@@ -31,6 +31,22 @@ async def test_what_belongs_to_one_task_is_emptied_and_the_rest_kept(tmp_path: P
     assert folders.root.stat().st_mode & 0o777 == folders.root.parent.stat().st_mode & 0o777 == 0o700
 
 
+async def test_what_another_host_has_gone_on_from_is_not_gone_on_with(tmp_path: Path) -> None:
+    """This host was away, another had the conversation and is lost now: what lies here is older than the thread."""
+    folders = await ready(tmp_path / "conversations" / "c")
+    for folder in (folders.workspace, folders.storage, folders.agent):
+        folder.mkdir(exist_ok=True)
+        (folder / "old").write_text("x")
+    await folders.make_ready(NoPodman(), anew_for="task-1")  # type: ignore[arg-type]
+    assert not folders.has_workspace
+    assert sorted(path.name for path in folders.root.rglob("old")) == []
+    folders.workspace.mkdir()
+    await folders.make_ready(NoPodman(), anew_for="task-1")  # type: ignore[arg-type]
+    assert folders.has_workspace, "another try of the same task goes on"
+    await folders.make_ready(NoPodman(), anew_for="task-2")  # type: ignore[arg-type]
+    assert not folders.has_workspace
+
+
 async def test_row_62_a_link_in_place_of_the_outbox_is_removed_not_followed(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()

@@ -107,6 +107,19 @@ async def test_a_host_that_comes_back_first_goes_on_where_it_was(stores) -> None
     assert (again.lost_with, again.agent_session) == (None, "session")
 
 
+async def test_a_host_that_comes_back_after_another_one_had_its_conversation_begins_anew(stores) -> None:
+    a, b, c = stores
+    (task,) = await a.add(task_request(id="one"))
+    conversation = task.conversation
+    for number, (here, lost) in enumerate([(a, None), (b, "a"), (a, "b")]):
+        await here.be_seen()
+        begun = await here.begin_next()
+        assert (begun.lost_with, begun.agent_session) == (lost, None)
+        await here.finish(reply(id=begun.id, conversation=conversation), None, f"session-{number}")
+        await c.take_over(timedelta(seconds=-1))
+        await c.add(task_request(conversation=conversation))
+
+
 async def test_a_host_does_not_begin_what_it_still_runs(stores) -> None:
     a, b, _ = stores
     await a.add(task_request(id="one"))

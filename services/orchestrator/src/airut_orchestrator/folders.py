@@ -15,6 +15,7 @@ AGENT_PROGRAM = "/opt/airut/agent/claude"
 _KEPT = ("workspace", "storage", "agent")
 _OF_ONE_TASK = ("inbox", "outbox")
 _TOO_FULL = "too-full"
+_BEGUN_ANEW = "begun-anew"
 
 
 @dataclass(frozen=True)
@@ -65,18 +66,30 @@ class ConversationFolders:
         else:
             (self.root / _TOO_FULL).unlink(missing_ok=True)
 
-    async def make_ready(self, podman: Podman) -> None:
-        """Create what is missing, empty what belongs to one task only, and clear what a killed process left."""
+    async def make_ready(self, podman: Podman, *, anew_for: str | None = None) -> None:
+        """Create what is missing, empty what belongs to one task only, and clear what a killed process left. `anew_for`
+        names a task that begins the conversation anew: what lies here from before its first try goes."""
         self.root.parent.mkdir(mode=0o700, exist_ok=True)
         self.root.mkdir(mode=0o700, exist_ok=True)
         for folder in (self.inbox, self.outbox):
             await discard_tree(folder, podman)
+        if anew_for is not None and self._begun_anew_for() != anew_for:
+            for name in _KEPT:
+                await discard_tree(self.root / name, podman)
+            self.note_too_full(too_full=False)
+            (self.root / _BEGUN_ANEW).write_text(anew_for)
         await asyncio.to_thread(self._make)
+
+    def _begun_anew_for(self) -> str | None:
+        try:
+            return (self.root / _BEGUN_ANEW).read_text()
+        except FileNotFoundError:
+            return None
 
     def _make(self) -> None:
         for entry in self.root.iterdir():
             # Drafts of a workspace; no sandbox has ever seen them.
-            if entry.name not in (*_KEPT, *_OF_ONE_TASK, _TOO_FULL):
+            if entry.name not in (*_KEPT, *_OF_ONE_TASK, _TOO_FULL, _BEGUN_ANEW):
                 shutil.rmtree(entry, ignore_errors=True)
         self.outbox.mkdir()
         self.storage.mkdir(exist_ok=True)

@@ -203,7 +203,11 @@ class Runner:
         job.task, job.choice = choose(task, repo.agent)
         prepare.check_space(server.sandbox.min_free_mib)
         folders = prepare.folders(task.conversation)
-        await folders.make_ready(prepare.podman)
+        await folders.make_ready(
+            prepare.podman,
+            # What lies here, if anything, is older than what the lost host had.
+            anew_for=task.id if task.lost_with is not None else None,
+        )
         origin = prepare.origin(task.request.repo, repo, server)
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
