@@ -115,6 +115,28 @@ def test_row_44_more_names_for_a_file_do_not_keep_its_room(tmp_path: Path) -> No
     assert (folder / "small").exists()
 
 
+@pytest.mark.parametrize("depth", [300, 2000])
+def test_row_44_depth_does_not_keep_a_files_room(tmp_path: Path, depth: int) -> None:
+    (layer := tmp_path / "layer").mkdir()
+    (folder := tmp_path / "folder").mkdir()
+    script = f"{DEEP}open('end', 'wb').write(bytes(16 << 20))"
+    subprocess.run([sys.executable, "-c", script, str(folder), str(depth)], check=True)
+    with Program(layer, folder) as helper:
+        before = int(helper.ask(ALL).split()[0])
+        assert helper.ask(f"clear 0 {10 << 20}") == "1"
+        assert before - int(helper.ask(ALL).split()[0]) >= 16 << 20
+
+
+def test_row_44_a_multitude_of_small_files_does_not_keep_its_room(tmp_path: Path) -> None:
+    (layer := tmp_path / "layer").mkdir()
+    (folder := tmp_path / "folder").mkdir()
+    count = disk_helper.MAX_CANDIDATES * 2
+    for number in range(count):
+        (folder / str(number)).write_bytes(b"x")
+    with Program(layer, folder) as helper:
+        assert helper.ask(f"clear 0 {1 << 40}") == str(count)
+
+
 def test_row_42_folders_that_become_links_while_they_are_measured_lead_nowhere(tmp_path: Path) -> None:
     """Also none of the host's files is removed, whichever moment it is."""
     (layer := tmp_path / "layer").mkdir()

@@ -24,7 +24,8 @@ MAX_DEEP = 500
 """Of these at a time, for each costs a descriptor. Nobody has honest use for so many folders so deep."""
 MAX_DESCRIPTORS = 100_000
 """Of the sandbox's processes, looked at in one go."""
-MAX_CANDIDATES = 1_000
+MAX_CANDIDATES = 5_000
+"""So many files are removed before it is looked again."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK = 512
@@ -196,49 +197,70 @@ def add_entries(folder: int, count: Count) -> list[str]:
 
 def clear(folders: list[int], since: float, wanted: int) -> int:
     """Remove files that were changed after `since`, the largest first, until `wanted` bytes are free."""
+    freed = removed = 0
+    while freed < wanted:
+        # Folders that are too far down are looked through as if they were folders of their own, as in `add_tree`.
+        roots = [os.dup(folder) for folder in folders]
+        try:
+            found = largest(roots, since)
+            for size, number, path in found:
+                if freed >= wanted:
+                    break
+                remove(roots[number], path)
+                freed += size
+                removed += 1
+        finally:
+            for root in roots:
+                os.close(root)
+        if not found:
+            break
+    return removed
+
+
+def largest(roots: list[int], since: float) -> list[tuple[int, int, tuple[str, ...]]]:
+    """The largest files beneath `roots`, which grows by the folders that are too far down."""
     found: list[tuple[int, int, tuple[str, ...]]] = []
     linked: set[tuple[int, int]] = set()
-    for number, root in enumerate(folders):
-        collect(root, number, (), since, found, linked=linked)
-    freed = removed = 0
-    for size, number, path in sorted(found, reverse=True)[:MAX_CANDIDATES]:
-        if freed >= wanted:
-            break
-        remove(folders[number], path)
-        freed += size
-        removed += 1
-    return removed
+    for number, root in enumerate(roots):
+        collect(root, (number, (), since), found, roots, linked)
+    return sorted(found, reverse=True)[:MAX_CANDIDATES]
 
 
 def collect(
     folder: int,
-    number: int,
-    path: tuple[str, ...],
-    since: float,
+    where: tuple[int, tuple[str, ...], float],
     found: list[tuple[int, int, tuple[str, ...]]],
-    *,
+    roots: list[int],
     linked: set[tuple[int, int]],
 ) -> None:
-    """Large files beneath a folder, as bytes, number of the folder, and path. One that has several names is found once,
+    """Large files beneath a folder, as bytes, number of the root, and path; `where` is that number, the path so far,
+    and since when. Folders that are too far down are added to `roots`. A file with several names is found once,
     and noted in `linked`. Nothing runs in it any more."""
+    number, path, since = where
     with os.scandir(folder) as entries:
         listed = list(entries)
-        for entry in listed:
-            status = entry.stat(follow_symlinks=False)
-            if stat.S_ISDIR(status.st_mode) and len(path) < MAX_DEPTH:
-                inner = open_inner(folder, entry.name)
-                if inner is not None:
-                    collect(inner, number, (*path, entry.name), since, found, linked=linked)
-                    os.close(inner)
-            elif stat.S_ISREG(status.st_mode) and status.st_blocks and status.st_ctime >= since:
-                if status.st_nlink != 1:
-                    if (status.st_dev, status.st_ino) in linked:
-                        continue
-                    linked.add((status.st_dev, status.st_ino))
-                found.append((status.st_blocks * _BLOCK, number, (*path, entry.name)))
-                if len(found) >= 4 * MAX_CANDIDATES:
-                    found.sort(reverse=True)
-                    del found[MAX_CANDIDATES:]
+    for entry in listed:
+        status = entry.stat(follow_symlinks=False)
+        inside = (*path, entry.name)
+        if stat.S_ISDIR(status.st_mode):
+            inner = open_inner(folder, entry.name)
+            if inner is None:
+                continue
+            if len(inside) >= MAX_DEPTH and len(roots) < MAX_DEEP:
+                roots.append(inner)
+                continue
+            if len(inside) < MAX_DEPTH:
+                collect(inner, (number, inside, since), found, roots, linked)
+            os.close(inner)
+        elif stat.S_ISREG(status.st_mode) and status.st_blocks and status.st_ctime >= since:
+            if status.st_nlink != 1:
+                if (status.st_dev, status.st_ino) in linked:
+                    continue
+                linked.add((status.st_dev, status.st_ino))
+            found.append((status.st_blocks * _BLOCK, number, inside))
+            if len(found) >= 4 * MAX_CANDIDATES:
+                found.sort(reverse=True)
+                del found[MAX_CANDIDATES:]
 
 
 def remove(root: int, path: tuple[str, ...]) -> None:
