@@ -14,7 +14,7 @@ from pathlib import Path
 
 ARGV, PROMPT = sys.argv[1:], sys.stdin.read()
 sleep = time.sleep
-SESSIONS = Path(os.environ["CLAUDE_CONFIG_DIR"], "sessions")
+SESSIONS = Path(os.environ["CLAUDE_CONFIG_DIR"], "projects", str(Path.cwd()).replace("/", "-"))
 
 
 def raw(line):
@@ -41,8 +41,8 @@ def system(command):
 
 
 SESSION = ARGV[ARGV.index("--resume") + 1] if "--resume" in ARGV else str(uuid.uuid4())
-SESSIONS.mkdir(exist_ok=True)
-memory = SESSIONS / SESSION
+SESSIONS.mkdir(parents=True, exist_ok=True)
+memory = SESSIONS / f"{SESSION}.jsonl"
 if "--resume" in ARGV and not memory.exists():
     error = f"No conversation found with session ID: {SESSION}"
     result("", subtype="error_during_execution", is_error=True, num_turns=0, errors=[error])

@@ -83,7 +83,7 @@ async def test_a_lost_hosts_tasks_and_conversations_go_to_who_is_left(stores) ->
     assert task.id == "one"
     await b.requeue("one")
     again = await c.begin_next()
-    assert (again.id, again.attempts, again.lost_with, again.agent_session) == ("one", 2, "a", None)
+    assert (again.id, again.attempts, again.lost_with, again.agent_session) == ("one", 2, "a", "session")
     assert await a.renew(["one"]) == set(), "and `a`, if it was only away, learns it"
     await a.finish(reply(id="one", conversation=again.conversation, text="too late"), None)
     await a.put_back("one")
@@ -111,10 +111,12 @@ async def test_a_host_that_comes_back_after_another_one_had_its_conversation_beg
     a, b, c = stores
     (task,) = await a.add(task_request(id="one"))
     conversation = task.conversation
-    for number, (here, lost) in enumerate([(a, None), (b, "a"), (a, "b")]):
+    for number, (here, lost, known) in enumerate(
+        [(a, None, None), (b, "a", "session-0"), (a, "b", "session-1")]
+    ):
         await here.be_seen()
         begun = await here.begin_next()
-        assert (begun.lost_with, begun.agent_session) == (lost, None)
+        assert (begun.lost_with, begun.agent_session) == (lost, known)
         await here.finish(reply(id=begun.id, conversation=conversation), None, f"session-{number}")
         await c.take_over(timedelta(seconds=-1))
         await c.add(task_request(conversation=conversation))

@@ -437,7 +437,9 @@ async def test_progress_is_told_while_the_agent_works(site: Site) -> None:
 async def test_two_conversations_have_nothing_in_common(site: Site) -> None:
     one = await site.send("system('echo 1 > /storage/x; echo 1 > x')\nsay('here')\nsleep(2)\nresult('ok')")
     await site.until_said(one, "here")
-    two = await site.ask("result(system('ls /storage /agent/sessions; ls') + os.environ['DEMO_TOKEN'])")
+    two = await site.ask(
+        "result(system('ls /storage /agent/projects/-workspace; ls') + os.environ['DEMO_TOKEN'])"
+    )
     first = await site.reply_to(one)
     assert (first.outcome, two.outcome) == ("done", "done")
     assert first.conversation != two.conversation

@@ -107,6 +107,33 @@ async def test_what_a_lost_host_had_is_tried_again_by_the_other(sites: tuple[Sit
     assert hosts_of(*tasks, waits, sites=sites) == ["local"] * 5
 
 
+async def test_an_agent_remembers_what_it_did_on_a_host_that_is_lost(
+    sites: tuple[Site, Site], podman
+) -> None:
+    here, there = sites
+    asked = [await here.send("result('done')  # the word is plum") for _ in range(4)]
+    replies = {task: await here.reply_to(task) for task in asked}
+    away = [
+        reply.conversation
+        for (task, reply), host in zip(replies.items(), hosts_of(*asked, sites=sites), strict=True)
+        if host == "there"
+    ]
+    await there.end(signal.SIGKILL)
+    with psycopg.connect(here.database.render_as_string()) as connection:
+        connection.execute("UPDATE hosts SET seen_at = seen_at - interval '1 hour' WHERE name = 'there'")
+        # Of another one nothing was kept: its agent begins anew, and is told what was said.
+        connection.execute("DELETE FROM agent_sessions WHERE conversation = ANY(%s)", (away[1:],))
+    await until_told(here, "host_lost")
+    again = "result(f\"{'plum' in earlier} {'plum' in PROMPT.partition('---')[0]} {system('ls /storage')}\")"
+    known, *unknown = [await here.ask(again, conversation=conversation) for conversation in away]
+    assert known.text.split() == ["True", "False"]
+    assert "The agent remembers the conversation" in known.notes[0]
+    assert {reply.text.split()[0] for reply in unknown} <= {"False"}
+    assert all("began anew on a fresh clone" in reply.notes[0] for reply in unknown)
+    last = await here.ask("result(str(earlier.count('plum')))", conversation=away[0])
+    assert (last.text, last.notes) == ("3", ())
+
+
 async def until_told(site: Site, code: str) -> ServiceEvent:
     async with (
         asyncio.timeout(60),

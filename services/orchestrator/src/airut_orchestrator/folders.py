@@ -66,19 +66,23 @@ class ConversationFolders:
         else:
             (self.root / _TOO_FULL).unlink(missing_ok=True)
 
-    async def make_ready(self, podman: Podman, *, anew_for: str | None = None) -> None:
+    async def make_ready(self, podman: Podman, *, anew_for: str | None = None) -> bool:
         """Create what is missing, empty what belongs to one task only, and clear what a killed process left. `anew_for`
-        names a task that begins the conversation anew: what lies here from before its first try goes."""
+        names a task that begins the conversation anew: what lies here from before its first try goes, and the answer is
+        whether this is that try."""
         self.root.parent.mkdir(mode=0o700, exist_ok=True)
         self.root.mkdir(mode=0o700, exist_ok=True)
         for folder in (self.inbox, self.outbox):
             await discard_tree(folder, podman)
-        if anew_for is not None and self._begun_anew_for() != anew_for:
+        begins_anew = anew_for is not None and self._begun_anew_for() != anew_for
+        if begins_anew:
             for name in _KEPT:
                 await discard_tree(self.root / name, podman)
             self.note_too_full(too_full=False)
-            (self.root / _BEGUN_ANEW).write_text(anew_for)
         await asyncio.to_thread(self._make)
+        if anew_for is not None:
+            (self.root / _BEGUN_ANEW).write_text(anew_for)
+        return begins_anew
 
     def _begun_anew_for(self) -> str | None:
         try:

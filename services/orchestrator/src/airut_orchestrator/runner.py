@@ -21,6 +21,7 @@ from airut_orchestrator.failures import TaskFailure, explain
 from airut_orchestrator.folders import ConversationFolders
 from airut_orchestrator.harvest import collect_files, note_denied, note_steering
 from airut_orchestrator.images import Expected
+from airut_orchestrator.kept_sessions import KeptSessions
 from airut_orchestrator.patience import beside
 from airut_orchestrator.prepare import NetworkPolicy, Origin, Preparer, Source, Stopwatch
 from airut_orchestrator.prompt import Preamble, build_prompt
@@ -46,6 +47,10 @@ SESSION_LOST: Final = (
 WORKSPACE_LOST: Final = (
     "The machine that held this conversation's workspace is gone. The agent began anew on a fresh clone of the "
     "default branch; what it had pushed is on its branch, what it had not is lost."
+)
+WORKSPACE_LOST_SESSION_KEPT: Final = (
+    "The machine that held this conversation's workspace is gone. The agent remembers the conversation and went on "
+    "with a fresh clone of the default branch; what it had pushed is on its branch, what it had not is lost."
 )
 OPEN_NETWORK: Final = (
     "The network sandbox of this repository is switched off (`network_sandbox: false`): the agent could reach every "
@@ -111,6 +116,8 @@ class _Ahead:
     inbox: asyncio.Task[tuple[InboxEntry, ...]]
     program: asyncio.Task[AgentProgram]
     image: Expected | None
+    resume: str | None
+    """The agent's session to go on with."""
 
     async def confirm(self, head: Head) -> None:
         """The remote has said the same.
@@ -156,6 +163,7 @@ class Runner:
         self._events = events
         self._agent = agent
         self._logs = logs
+        self._kept = KeptSessions(store, agent)
 
     async def run(self, task: QueuedTask, settings: Settings, work: Work) -> Finished:
         """Run a task to its reply; `work` is told when the agent is done, and what follows is short. Raises nothing
@@ -175,6 +183,8 @@ class Runner:
         work.agent_ended()
         if job.begun and settings.repo is not None and not settings.repo.network_sandbox:
             result.notes.append(OPEN_NETWORK)
+        if result.agent_session is not None and job.ahead is not None:
+            await self._kept.keep(task.conversation, result.agent_session, job.ahead.folders)
         self._events.entered(task, "replying", reason=result.reason, timings=job.watch.timings_ms)
         reply = build_reply(task, result, time.monotonic() - began)
         return Finished(reply, result.reason, result.agent_session)
@@ -203,11 +213,12 @@ class Runner:
         job.task, job.choice = choose(task, repo.agent)
         prepare.check_space(server.sandbox.min_free_mib)
         folders = prepare.folders(task.conversation)
-        await folders.make_ready(
-            prepare.podman,
-            # What lies here, if anything, is older than what the lost host had.
-            anew_for=task.id if task.lost_with is not None else None,
-        )
+        # What lies here, if anything, is older than what a lost host had.
+        anew_for = task.id if task.lost_with is not None else None
+        resume = task.agent_session
+        if await folders.make_ready(prepare.podman, anew_for=anew_for) and resume is not None:
+            is_back = await self._kept.bring_back(task.conversation, resume, folders)
+            resume = resume if is_back else None
         origin = prepare.origin(task.request.repo, repo, server)
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
@@ -215,7 +226,7 @@ class Runner:
             program = await enter(beside(prepare.agent(repo.agent.version, watch)))
             inbox = await enter(beside(prepare.inbox(folders, task.requests, watch)))
             image = await enter(prepare.images.expecting(task.request.repo, task.id, job.build))
-            ahead = job.ahead = _Ahead(origin, folders, head, inbox, program, image)
+            ahead = job.ahead = _Ahead(origin, folders, head, inbox, program, image, resume)
             return await self._by_what_is_known(job, ahead)
 
     async def _by_what_is_known(self, job: _Job, ahead: _Ahead) -> Result:
@@ -239,13 +250,15 @@ class Runner:
             policy, preamble = await asyncio.gather(prepare.policy(source), prepare.preamble(source))
             branch = _Branch(source, policy, preamble, workspace)
             try:
-                result = await self._try(job, ahead, branch, task.agent_session)
+                resumed = ahead.resume
+                result = await self._try(job, ahead, branch, resumed)
             except SessionLost:
                 log.warning("agent_session_lost", task=task.id, session=task.agent_session)
+                resumed = None
                 result = await self._try(job, ahead, branch, None)
                 result.notes.insert(0, SESSION_LOST)
         if task.lost_with is not None:
-            result.notes.insert(0, WORKSPACE_LOST)
+            result.notes.insert(0, WORKSPACE_LOST if resumed is None else WORKSPACE_LOST_SESSION_KEPT)
         return result
 
     async def _try(self, job: _Job, ahead: _Ahead, branch: _Branch, resume: str | None) -> Result:
@@ -344,7 +357,9 @@ class Runner:
             await note_steering(job.before, job.ahead.folders, result)
 
     async def _prompt(self, task: QueuedTask, ahead: _Ahead, branch: _Branch, resume: str | None) -> bytes:
-        began_anew = task.began_anew or resume != task.agent_session or task.lost_with is not None
+        began_anew = (
+            task.began_anew or resume != task.agent_session or (task.lost_with is not None and resume is None)
+        )
         return build_prompt(
             task.requests,
             branch.preamble,

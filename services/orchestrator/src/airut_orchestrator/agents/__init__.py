@@ -75,6 +75,10 @@ class Agent(Protocol):
         """
         ...
 
+    def session_file(self, session: str) -> str:
+        """Where the agent keeps a session, below its own folder."""
+        ...
+
     def read_line(self, line: bytes) -> Line:
         """Understand a line of output. Never raises: what is not understood is kept as `unknown`."""
         ...

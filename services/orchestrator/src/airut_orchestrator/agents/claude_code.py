@@ -54,6 +54,10 @@ class ClaudeCode:
         }
         return Launch(tuple(argv), environment)
 
+    def session_file(self, session: str) -> str:
+        """See `Agent.session_file`. The folder is named after the working directory."""
+        return f"projects/-workspace/{session}.jsonl"
+
     def progress(self) -> ClaudeProgress:
         """See `Agent.progress`."""
         return ClaudeProgress()

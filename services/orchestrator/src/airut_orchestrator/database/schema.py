@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import DateTime, ForeignKey, Index, Integer, String, Text
+from sqlalchemy import DateTime, ForeignKey, Index, Integer, LargeBinary, String, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -49,6 +49,17 @@ class Conversation(Base):
     """The host that was lost with the workspace, until a task has ended in a new one."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime())
     last_activity_at: Mapped[datetime] = mapped_column(UtcDateTime())
+
+
+class AgentSession(Base):
+    """The agent's own memory of a conversation, where hosts share the database."""
+
+    __tablename__ = "agent_sessions"
+
+    conversation: Mapped[str] = mapped_column(ForeignKey("conversations.id"), primary_key=True)
+    session: Mapped[str] = mapped_column(String(64))
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+    """As the agent wrote it, compressed."""
 
 
 class Task(Base):

@@ -19,7 +19,7 @@ from airut_orchestrator.database.connection import Database
 from airut_orchestrator.database.history import Exchange, read_history
 from airut_orchestrator.database.hosts import TakenOver, be_seen, take_over_from_lost
 from airut_orchestrator.database.merging import answer, merge_waiting, merged_into
-from airut_orchestrator.database.schema import ACTIVE, Conversation, OutgoingReply, Task
+from airut_orchestrator.database.schema import ACTIVE, AgentSession, Conversation, OutgoingReply, Task
 
 LEASE = timedelta(seconds=60)
 NO_LIMITS: Mapping[str, int] = MappingProxyType({})
@@ -160,8 +160,6 @@ class Store:
         merged = merged_into(session, task)
         if conversation.lost_with == self._host:
             conversation.lost_with = None  # nobody has worked on it in the meantime
-        elif conversation.lost_with is not None and conversation.host is None:
-            conversation.agent_session = None
         conversation.host = self._host
         task.state, task.sandbox = "preparing", new_id()
         if not task.attempts:
@@ -237,6 +235,20 @@ class Store:
         """The agent's own session, so that the next message resumes it."""
         session.execute(
             update(Conversation).where(Conversation.id == conversation).values(agent_session=agent_session)
+        )
+
+    @transaction
+    def keep_session(self, session: Session, conversation: str, agent_session: str, data: bytes) -> None:
+        """Keep the agent's memory of a conversation, in place of an earlier one."""
+        session.merge(AgentSession(conversation=conversation, session=agent_session, data=data))
+
+    @transaction
+    def kept_session(self, session: Session, conversation: str, agent_session: str) -> bytes | None:
+        """What was kept of this session; None when nothing was, or of another one."""
+        return session.scalar(
+            select(AgentSession.data).where(
+                AgentSession.conversation == conversation, AgentSession.session == agent_session
+            )
         )
 
     @transaction
@@ -336,6 +348,7 @@ class Store:
             return False
         session.execute(delete(OutgoingReply).where(OutgoingReply.task.in_(tasks)))
         session.execute(delete(Task).where(Task.conversation == conversation))
+        session.execute(delete(AgentSession).where(AgentSession.conversation == conversation))
         session.delete(found)
         return True
 
