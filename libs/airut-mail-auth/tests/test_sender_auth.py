@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airut_mail_auth.dkim.canonical import body_form
+from airut_mail_auth.body import body_form
 from airut_mail_auth.message import InMemory
 from airut_mail_auth.testing.signing import SigningDomain, plain_mail
 
@@ -211,6 +211,22 @@ async def test_a_signature_without_time_is_as_old_as_the_date_it_covers(
     start = signed.index(b" t=")
     without = signed[:start] + signed[signed.index(b";", start) + 1 :]
     assert "more than 7 days ago" in await refusal(judge(without))
+
+
+@pytest.mark.parametrize("date", [None, "yesterday"])
+async def test_a_signature_of_which_nothing_says_how_old_it_is_proves_nothing(
+    refusal, judge, lovelace: SigningDomain, date: str | None
+):
+    """It would count for ever."""
+    mail = plain_mail()
+    del mail["Date"]
+    raw = mail.as_bytes()
+    if date is not None:
+        raw = f"Date: {date}\r\n".encode() + raw
+    signed = lovelace.sign(raw)
+    start = signed.index(b" t=")
+    without = signed[:start] + signed[signed.index(b";", start) + 1 :]
+    assert "nothing says when it was made" in await refusal(judge(without))
 
 
 @pytest.mark.parametrize(

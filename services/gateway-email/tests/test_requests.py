@@ -52,6 +52,32 @@ def test_a_replay_with_another_unsigned_header_has_the_same_id(signed: set[str])
     assert _id(MAIL, signed=signed) == _id(MAIL.replace(unsigned, other), signed=signed)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"Mon, 1 Jan", b"Mon,   1\tJan"),
+        (b"Mon, 1 Jan", b"Mon,\r\n 1 Jan"),
+        (b"Message-ID: <1@x>", b"Message-ID:\r\n <1@x>  "),
+        (b"my body\r\n", b"my \t body\r\n"),
+        (b"my body\r\n", b"my body  \r\n"),
+        (b"my body\r\n", b"my body\r\n\r\n\r\n"),
+    ],
+)
+def test_a_replay_with_other_white_space_has_the_same_id(old: bytes, new: bytes):
+    """RFC 6376 §3.4: relaxed forms leave the signature good, so anybody with a copy could make new tasks of it."""
+    mail = MAIL.replace(b"body", b"my body")
+    changed = mail.replace(old, new)
+    assert changed != mail
+    assert _id(changed, signed={"from", "date", "message-id"}) == _id(
+        mail, signed={"from", "date", "message-id"}
+    )
+
+
+def test_without_a_covered_date_and_message_id_a_replay_has_the_same_id():
+    other = MAIL.replace(b"<1@x>", b"<2@x>")
+    assert _id(MAIL, signed={"from", "subject"}) == _id(other, signed={"from", "subject"})
+
+
 @pytest.mark.parametrize(("signatures", "whole"), [(1, True), (10, False)])
 def test_a_record_that_an_author_made_long_is_cut(signatures: int, whole: bool):
     signed = tuple(f"x-{number:04}" for number in range(500))

@@ -11,6 +11,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
+from airut_mail_auth.body import body_form
+
 PIECE_BYTES = 64 * 1024
 MAX_HEADER_BYTES = 256 * 1024
 MAX_FIELDS = 500
@@ -73,6 +75,7 @@ class RawMail:
     fields: tuple[Field, ...]
     body_at: int
     body_sha256: str
+    """Of the body's relaxed form: what may change under a signature (RFC 6376 §3.4.4) makes no other mail of it."""
 
     def all(self, name: str) -> Iterator[str]:
         """Values of a field, topmost first."""
@@ -110,7 +113,7 @@ def split_message(data: bytes | Source) -> RawMail:
         head, body_at = _head(pieces)
     _check_head(head)
     digest = hashlib.sha256()
-    for piece in source.pieces(body_at):
+    for piece in body_form(source.pieces(body_at), relaxed=True):
         digest.update(piece)
     return RawMail(source, tuple(_split_fields(head)), body_at, digest.hexdigest())
 

@@ -94,11 +94,11 @@ def build_request(arrival: Arrival, found: Understood) -> TaskRequest:
 def request_id(repo: str, author: Address, mail: RawMail, proof: Proof) -> str:
     """32 hex digits, the same for each delivery of the same mail, whatever path it took.
 
-    Of Message-ID and Date only what the author's signature covers counts, so that a replayed mail cannot become a new
-    one by another Message-ID.
+    Of Message-ID and Date only what the author's signature covers counts, and of white space nothing, so that a
+    replayed mail cannot become a new one by another Message-ID, or by a space that leaves the signature good.
     """
     names = [name for name in ("message-id", "date") if proof.signed is None or name in proof.signed]
-    covered = [mail.first(name) or "" for name in names or ["message-id", "date"]]
+    covered = [" ".join((mail.first(name) or "").split()) for name in names]
     parts = [repo, str(author), *covered, mail.body_sha256]
     digest = hashlib.sha256()
     for part in parts:

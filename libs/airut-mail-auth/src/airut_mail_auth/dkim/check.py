@@ -9,7 +9,8 @@ import asyncio
 import hashlib
 from functools import cache
 
-from airut_mail_auth.dkim.canonical import body_form, signed_header
+from airut_mail_auth.body import body_form
+from airut_mail_auth.dkim.canonical import signed_header
 from airut_mail_auth.dkim.keys import ALGORITHMS, BadKey, Key, read_key
 from airut_mail_auth.dkim.signatures import Signature
 from airut_mail_auth.message import RawMail

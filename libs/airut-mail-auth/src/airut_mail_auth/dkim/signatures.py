@@ -174,7 +174,7 @@ def time_problem(tags: Mapping[str, str], signed: Sequence[str], mail: RawMail, 
             mail
         )  # the best that there is: a signature without `t=` is as old as the Date that it covers
     if made is None:
-        return None
+        return "nothing says when it was made"
     if made > seconds + slop:
         return "signed in the future"
     return "signed more than 7 days ago" if made + MAX_AGE.total_seconds() < seconds else None

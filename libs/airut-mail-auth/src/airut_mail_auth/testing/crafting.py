@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from airut_mail_auth.arc.sets import MESSAGE, RESULTS, SEAL
-from airut_mail_auth.dkim.canonical import body_form, header_form, signed_header
+from airut_mail_auth.body import body_form
+from airut_mail_auth.dkim.canonical import header_form, signed_header
 from airut_mail_auth.message import Field, RawMail, split_message
 
 USUAL = ("from", "to", "cc", "subject", "date", "message-id", "mime-version", "content-type", "reply-to")
