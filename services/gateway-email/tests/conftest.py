@@ -15,6 +15,7 @@ from airut_common.bus.topology import ORCHESTRATOR_TASKS
 from airut_common.config.imap import ImapConfig
 from airut_common.config.models import EmailConfig, GitConfig, RelayConfig, RepoConfig, SenderAuthConfig
 from airut_common.contracts.v1 import TaskRequest
+from airut_gateway_email.age import LONGEST_AGE
 from airut_gateway_email.errors import MailError
 from airut_gateway_email.intake import Intake
 from airut_gateway_email.recipients import find_recipient
@@ -84,6 +85,7 @@ class Gateway:
             repos=lambda: self.repos,
             groups=lambda: self.groups,
             resolver=lambda: resolver,
+            longest_age=lambda: LONGEST_AGE,
             spool=self.spool,
         )
         return SmtpListener(

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from airut_common.bus import Bus
 from airut_common.config.models import EmailConfig, RelayConfig, SenderAuthConfig
+from airut_gateway_email.age import LONGEST_AGE
 from airut_gateway_email.content.mail import read_mail
 from airut_gateway_email.errors import MailError, MailRefused
 from airut_gateway_email.intake import Intake
@@ -158,6 +159,7 @@ async def test_the_answer_in_smtp(bus: Bus, tmp_path: Path):
             repos=lambda: repos,
             groups=dict,
             resolver=lambda: ZONE,
+            longest_age=lambda: LONGEST_AGE,
             spool=tmp_path,
         )
         arrival = Arrival(_envelope(case), Recipient("demo", "demo@airut.example"), _data(name), NOW)

@@ -14,6 +14,7 @@ import pytest
 from airut_common.config.imap import ImapConfig
 from airut_common.secrets import Secret
 from airut_gateway_email import imap_in
+from airut_gateway_email.age import LONGEST_AGE
 from airut_gateway_email.errors import MailError
 from airut_gateway_email.imap_in import FETCH_BYTES, ImapFetcher, ImapRules
 from airut_gateway_email.intake import Intake
@@ -71,6 +72,7 @@ class Fetching:
             repos=lambda: self.gateway.repos,
             groups=dict,
             resolver=lambda: resolver,
+            longest_age=lambda: LONGEST_AGE,
             spool=self.gateway.spool,
         )
         self.fetcher = ImapFetcher(

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from airut_common.config.models import GitConfig, RepoConfig
+from airut_gateway_email.age import check_sent, longest_age
 from airut_gateway_email.errors import MailRefused
-from airut_gateway_email.imap_mail import check_listed, check_sent, longest_age, recipients_of
+from airut_gateway_email.imap_mail import check_listed, recipients_of
 from airut_gateway_email.imap_session import Listed, folder_name
 from airut_gateway_email.rawmail import RawMail, parse_raw_mail
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from airut_gateway_email.age import LONGEST_AGE
 from airut_gateway_email.errors import MailLater, MailRefused
 from airut_gateway_email.intake import Intake
 from airut_gateway_email.rates import PER_SENDER, WINDOW_SECONDS
@@ -44,6 +45,7 @@ async def test_an_author_has_his_number_of_mails_an_hour(gateway, senders):
         email=gateway.email,
         repos=lambda: gateway.repos,
         groups=dict,
+        longest_age=lambda: LONGEST_AGE,
         spool=gateway.spool,
         resolver=lambda: resolver,
         clock=lambda: now[0],
@@ -80,3 +82,11 @@ async def test_the_sending_server_is_told_to_come_again(gateway, senders):
         _mail(1001, "bob@lovelace.example"), to=TO.address, mail_from="bob@lovelace.example"
     )
     assert bob.startswith("250")
+
+
+async def test_copies_of_one_mail_cost_its_author_nothing(gateway, senders):
+    mail = _mail(1)
+    answers = {await gateway.send(mail, to=TO.address) for _ in range(PER_SENDER + 1)}
+    assert len(answers) == 1
+    assert (await gateway.send(_mail(2), to=TO.address)).startswith("250")
+    assert len({request.id for request in await gateway.requests(2)}) == 2

@@ -541,12 +541,57 @@ async def test_a_forwarded_mail_is_believed_by_the_seal_of_a_named_domain(
     assert (request.evidence.method, request.evidence.record["arc"]["believed"]) == ("arc", 1)
 
 
+async def test_a_client_that_takes_its_time_leaves_room_for_others(gateway, lovelace: SigningDomain):
+    gateway.proxy_peers = ("127.0.0.1",)
+
+    async def say(session, client: str) -> str:
+        session.writer.write(f"PROXY TCP4 {client} 192.0.2.1 1 25\r\n".encode())
+        await session.answer()
+        for command in ("EHLO a.example", "MAIL FROM:<ada@lovelace.example>", "RCPT TO:<demo@airut.example>"):
+            await session.say(command)
+        return await session.say("DATA")
+
+    async with contextlib.AsyncExitStack() as stack:
+        many = [
+            await say(await stack.enter_async_context(gateway.session()), "198.51.100.1")
+            for _ in range(admission.MAX_TRANSFERS)
+        ]
+        assert [text[:3] for text in many].count("354") == admission.MAX_TRANSFERS_PER_PEER
+        assert many[-1] == "451 4.3.2 too many mails at the same time; try again later"
+        other = await stack.enter_async_context(gateway.session())
+        assert (await say(other, "198.51.100.2")).startswith("354")
+        signed = lovelace.sign(plain_mail().as_bytes())
+        assert (await other.say_bytes(signed + b"\r\n.\r\n")).startswith("250")
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "told"),
+    [
+        ("To", "list@public.example", "the mail must name demo@airut.example in To or Cc"),
+        ("Date", "Mon, 6 Jul 2026 10:00:00 +0000", "the mail is older than 7 days"),
+    ],
+)
+async def test_what_a_trusted_server_says_does_not_make_a_replay_an_instruction(
+    gateway, header: str, value: str, told: str
+):
+    gateway.authentication = {
+        "mode": "trusted-header",
+        "authserv_id": "mx.airut.example",
+        "peers": ("127.0.0.0/8",),
+    }
+    mail = plain_mail()
+    del mail[header]
+    mail[header] = value
+    verdict = b"Authentication-Results: mx.airut.example; dmarc=pass header.from=lovelace.example\r\n"
+    await refused(gateway, await gateway.send(verdict + mail.as_bytes()), f"550 5.7.1 {told}")
+
+
 async def test_mails_of_domains_whose_dns_is_slow_hold_up_nobody(gateway, zone, lovelace: SigningDomain):
     """Whoever has a domain decides how long its DNS takes."""
     zone.silent.add("_dmarc.slow.example")
     slow = [
         asyncio.ensure_future(gateway.send(plain_mail(sender="x@slow.example").as_bytes()))
-        for _ in range(admission.MAX_TRANSFERS - 1)
+        for _ in range(admission.MAX_TRANSFERS_PER_PEER - 1)
     ]
     async with asyncio.timeout(20):
         while sum(question.startswith("_dmarc.slow.example") for question in zone.questions) < len(slow):

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Self
 
@@ -16,10 +17,10 @@ from airut_common.contracts.v1 import Acknowledgement, Reply
 from airut_common.lifecycle import Service
 from airut_common.sealed import ServiceKey, WatchedSecrets, watch_secrets
 from airut_common.secrets import Secret
+from airut_gateway_email.age import longest_age
 from airut_gateway_email.errors import secret_missing
 from airut_gateway_email.handlers import AcknowledgementHandler, ReplyHandler
 from airut_gateway_email.imap_in import ImapFetcher, ImapRules
-from airut_gateway_email.imap_mail import longest_age
 from airut_gateway_email.imap_session import ImapFailed
 from airut_gateway_email.intake import Intake
 from airut_gateway_email.ledger import SentLedger
@@ -58,12 +59,17 @@ async def run(service: Service) -> None:
     secret = partial(secrets.get, None)
     live = await LiveSettings.open(config, secret)
     spool = service.settings.state_dir
+
+    def age() -> timedelta:
+        return longest_age(config.server.retention.conversation_days)
+
     intake = Intake(
         service.bus,
         email=lambda: live.email,
         repos=lambda: config.repos,
         groups=lambda: config.server.groups,
         resolver=lambda: live.resolver,
+        longest_age=age,
         spool=spool,
     )
     refused = RefusalReporter(service.report, time.monotonic)
@@ -80,7 +86,7 @@ async def run(service: Service) -> None:
         ImapRules(
             settings=lambda: live.email.imap,
             max_message_bytes=lambda: live.email.max_message_bytes,
-            longest_age=lambda: longest_age(config.server.retention.conversation_days),
+            longest_age=age,
             repos=lambda: config.repos,
             credential=credentials.get,
             credential_refused=tokens.drop,

@@ -21,7 +21,7 @@ from airut_common.config.models import RepoConfig
 from airut_common.contracts.v1 import utc_now
 from airut_common.secrets import Secret
 from airut_gateway_email.errors import MailError, MailLater, MailRefused
-from airut_gateway_email.imap_mail import check_listed, check_sent, recipients_of
+from airut_gateway_email.imap_mail import check_listed, recipients_of
 from airut_gateway_email.imap_session import ImapFailed, ImapLoginFailed, ImapSession, Listed
 from airut_gateway_email.rawmail import parse_arrived
 from airut_gateway_email.refusals import Report
@@ -210,7 +210,6 @@ class ImapFetcher:
         """
         now = utc_now()
         mail = await parse_arrived(data)
-        check_sent(mail, self._rules.longest_age(), now)
         refusals: list[MailRefused] = []
         accepted = 0
         for recipient in recipients_of(mail, self._rules.repos()):

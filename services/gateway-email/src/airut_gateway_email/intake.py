@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
@@ -13,6 +14,7 @@ from airut_common.config.addresses import SenderRule, named_group, sender_rules
 from airut_common.config.models import EmailConfig, RepoConfig
 from airut_common.contracts.v1 import BlobRef, TaskRequest, utc_now
 from airut_common.contracts.v1.subjects import task_requested
+from airut_gateway_email.age import check_sent
 from airut_gateway_email.content.mail import Attachment
 from airut_gateway_email.errors import MailLater, MailRefused
 from airut_gateway_email.large.reader import LargeMails
@@ -29,6 +31,8 @@ from airut_mail_auth.allowlist import allows
 
 AT_ONCE = 4
 """Small mails whose parts are decoded at the same moment."""
+REMEMBERED = 10_000
+"""So many of the last requests are known again without asking the bus: copies cost no author his rate, and no room."""
 
 log = structlog.get_logger()
 
@@ -44,6 +48,7 @@ class Intake:
         repos: Callable[[], Mapping[str, RepoConfig]],
         groups: Callable[[], Mapping[str, Sequence[str]]],
         resolver: Callable[[], Resolver],
+        longest_age: Callable[[], timedelta],
         spool: Path,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -52,8 +57,10 @@ class Intake:
         self._repos = repos
         self._groups = groups
         self._resolver = resolver
+        self._longest_age = longest_age
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self._large = LargeMails(spool)
+        self._stored: dict[str, None] = {}
         self._per_sender = RateCap(PER_SENDER, clock)
         self._per_conversation = RateCap(PER_CONVERSATION, clock)
 
@@ -75,16 +82,19 @@ class Intake:
             self._email().authentication,
             now=arrival.received_at,
         )
+        check_sent(mail, self._longest_age(), arrival.received_at)
         rule = self._allowed_by(author, config, arrival.recipient)
-        if proof.method != "trusted-header":
-            _require_addressed(mail, config, proof)
+        _require_addressed(mail, config, proof)
         conversation = find_conversation(mail, self._email().hostname)
         reading = self._reading(arrival, mail, config.address, continues=conversation is not None)
         async with reading as content:
-            self._count(author, conversation)
             found = Understood(mail, author, proof, record, rule, conversation, content)
             request = build_request(arrival, found)
+            if request.id in self._stored:
+                return request.id  # whoever has a copy may send it as often as he likes
+            self._count(author, conversation)
             await self._publish(await self._with_files(request, content.files))
+        self._remember(request.id)
         log.info(
             "mail_accepted", request=request.id, repo=request.repo, sender=request.sender, rule=str(rule)
         )
@@ -136,6 +146,11 @@ class Intake:
             raise MailLater(f"{author} has sent too many mails this hour", code=450, status="4.7.1")
         if conversation is not None and not self._per_conversation.take(conversation):
             raise MailLater("this conversation has too many mails this hour", code=450, status="4.7.1")
+
+    def _remember(self, request: str) -> None:
+        self._stored[request] = None
+        if len(self._stored) > REMEMBERED:
+            del self._stored[next(iter(self._stored))]
 
     async def _with_files(
         self, request: TaskRequest, files: Sequence[Attachment | StoredFile]

@@ -11,6 +11,8 @@ MAX_CONNECTIONS = 300
 MAX_CONNECTIONS_PER_PEER = 20
 MAX_TRANSFERS = 8
 """Mails being received or judged at the same moment; each may take the largest allowed size on the disk."""
+MAX_TRANSFERS_PER_PEER = 6
+"""One client, however slow, leaves room for others."""
 
 UNKNOWN = "?"
 """Stands for a client whose address nobody has said."""
@@ -21,7 +23,7 @@ class Gate:
 
     def __init__(self) -> None:
         self._clients: Counter[str] = Counter()
-        self._transfers = 0
+        self._transfers: Counter[str] = Counter()
         self.no_transfers = asyncio.Event()
         self.no_transfers.set()
 
@@ -40,17 +42,18 @@ class Gate:
         self._clients[client] -= 1
         self._clients += Counter()  # forgets clients that are at zero
 
-    def begin_transfer(self) -> bool:
-        """Whether one more mail may be received now."""
-        if self._transfers >= MAX_TRANSFERS:
+    def begin_transfer(self, client: str) -> bool:
+        """Whether one more mail may be received from a client now."""
+        if self._transfers.total() >= MAX_TRANSFERS or self._transfers[client] >= MAX_TRANSFERS_PER_PEER:
             return False
-        self._transfers += 1
+        self._transfers[client] += 1
         self.no_transfers.clear()
         return True
 
-    def end_transfer(self) -> None:
+    def end_transfer(self, client: str) -> None:
         """One mail less."""
-        self._transfers -= 1
+        self._transfers[client] -= 1
+        self._transfers += Counter()
         if not self._transfers:
             self.no_transfers.set()
 

@@ -159,7 +159,7 @@ class Session(SMTP):
 
     @override
     async def smtp_DATA(self, arg: str | None) -> None:
-        if not self._gate.begin_transfer():
+        if not self._gate.begin_transfer(self.client):
             await self.push("451 4.3.2 too many mails at the same time; try again later")
             return
         # The idle clock of aiosmtpd would cut off a slow but allowed transfer.
@@ -170,7 +170,7 @@ class Session(SMTP):
                 await self._take(arg, incoming)
         finally:
             deadline.cancel()
-            self._gate.end_transfer()
+            self._gate.end_transfer(self.client)
             if self.transport is not None:
                 self._reset_timeout()
 
