@@ -1,5 +1,6 @@
 """What an image says about itself, and what of it is refused (field-notes row 46)."""
 
+import asyncio
 import base64
 import json
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ _INSPECT_SECONDS = 60
 _LIST_SECONDS = 120
 #: Questions fail while others remove images.
 _TRIES = 5
+_PAUSE_SECONDS = 0.5
 #: Podman obeys these as if they were its own options: CVE-2026-94603.
 _OBEYED_ANNOTATIONS = "io.podman.annotations."
 
@@ -71,7 +73,8 @@ async def images_of(podman: Podman, installation: str, *options: str) -> list[di
             found: list[dict[str, Any]] = json.loads(done.stdout or b"[]")
             # Compared here, because Podman's filter reads a value as a pattern.
             return [image for image in found if labels_of(image).get(INSTALLATION_LABEL) == installation]
-        # Podman gives up on the whole list when somebody removes an image meanwhile: ask again.
+        # Podman gives up on the whole list when somebody removes an image meanwhile, which may be one of many.
+        await asyncio.sleep(_PAUSE_SECONDS)
     raise ProcessFailed("podman", done)
 
 
