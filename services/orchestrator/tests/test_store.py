@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import URL, create_engine, text
 
 import airut_orchestrator.database.store as store_module
@@ -212,10 +213,17 @@ async def test_sqlite_is_private_and_keeps_its_promises(tmp_path) -> None:
     assert values == ["wal", 2, 1, connection.BUSY_MILLISECONDS]
 
 
-async def test_a_database_of_the_first_version_is_brought_up_to_date(place) -> None:
+def earlier_versions() -> list[str]:
+    config = Config()
+    config.set_main_option("script_location", "airut_orchestrator.database:migrations")
+    return [each.revision for each in ScriptDirectory.from_config(config).walk_revisions()][1:]
+
+
+@pytest.mark.parametrize("revision", earlier_versions())
+async def test_a_database_of_any_earlier_version_is_brought_up_to_date(place, revision: str) -> None:
     now = utc_now().replace(tzinfo=None).isoformat(" ")
     request = task_request(id="old")
-    as_it_was(place, "0001", {
+    as_it_was(place, revision, {
         "conversations": [{"id": "c", "repo": "demo", "created_at": now, "last_activity_at": now}],
         "tasks": [{"position": 1, "id": "old", "conversation": "c", "repo": "demo", "state": "running", "attempts": 1,
                    "request": request.model_dump_json(), "claimed_at": now}],
@@ -224,6 +232,9 @@ async def test_a_database_of_the_first_version_is_brought_up_to_date(place) -> N
         store = Store(opened)
         await store.release_all()
         assert [task.id for task in await store.abandoned()] == ["old"]
+        await store.keep_session("c", "session", b"memory")
+        assert await store.kept_session("c", "session") == b"memory"
+        assert await store.kept_session("c", "another") is None
 
 
 # -- messages that wait together ---------------------------------------------------------------------------
