@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+import airut_sandbox.mirror as mirror_module
 from airut_common.secrets import Secret
 from airut_sandbox.mirror import Mirror, MirrorError, TreeLimits
 from airut_sandbox.testing.git_server import GitServer, Upstream, run_git
@@ -349,11 +350,23 @@ async def test_row_42_a_context_with_a_link_out_is_refused(
         await mirror.export_tree(commit, ".airut/container", tmp_path / "out")
 
 
-async def test_tidying_keeps_everything(mirror: Mirror, upstream: Upstream) -> None:
+async def test_what_many_fetches_left_is_repacked_and_nothing_is_lost(
+    mirror: Mirror, upstream: Upstream, monkeypatch
+) -> None:
     for number in range(3):
         upstream.commit({"a": str(number)})
         head = await mirror.fetch("x-access-token", None)
+
+    def packs() -> list[Path]:
+        return list((mirror.path / "objects" / "pack").glob("*.pack"))
+
+    before = packs()
     await mirror.tidy()
+    assert packs() == before, "a few pieces are not worth the wait"
+    monkeypatch.setattr(mirror_module, "MANY_PACKS", 1)
+    monkeypatch.setattr(mirror_module, "MANY_LOOSE_OBJECTS", 1)
+    await mirror.tidy()
+    assert len(packs()) == 1
     assert await mirror.read_file(head.commit, "a") == b"2"
 
 

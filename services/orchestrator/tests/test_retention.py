@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import update
 
 import airut_orchestrator.database.store as store_module
+import airut_sandbox.mirror as mirror_module
 from airut_common.config.models import RetentionConfig
 from airut_common.contracts.v1 import utc_now
 from airut_common.processes import Completed
@@ -19,6 +20,8 @@ from airut_orchestrator.database.store import Store
 from airut_orchestrator.retention import Retention
 from airut_orchestrator.task_log import TaskLogs
 from airut_sandbox.agent_channel import Agents
+from airut_sandbox.git import Git
+from airut_sandbox.mirror import Mirror
 from airut_sandbox.old_agents import note_use
 from airut_sandbox.old_images import KEPT
 
@@ -49,6 +52,7 @@ class Bench:
         self.store = store
         self.folder = folder
         self.podman = FakePodman()
+        self.mirrors: list[Mirror] = []
         self.retention = Retention(
             store=store,
             podman=self.podman,
@@ -57,6 +61,7 @@ class Bench:
             logs=TaskLogs(folder / "logs"),
             agents=Agents(folder / "agents"),
             wanted_agents=lambda: {"1.0.1", "latest"},
+            mirrors=lambda: self.mirrors,
             settings=RetentionConfig,
         )
         self.folder = folder / "conversations"
@@ -98,6 +103,25 @@ def bench(store: Store, tmp_path: Path) -> Bench:
     folder = tmp_path / "conversations"
     folder.mkdir()
     return Bench(store, folder)
+
+
+async def test_a_mirror_that_cannot_be_tidied_keeps_no_other_from_it(
+    bench: Bench, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr(mirror_module, "MANY_LOOSE_OBJECTS", 1)
+    (tmp_path / "broken.git").mkdir()
+    good = tmp_path / "good.git"
+    await Git().run("init", "--quiet", "--bare", str(good), timeout_seconds=30, cwd=tmp_path)
+    command = (f"--git-dir={good}", "hash-object", "-w", "--stdin")
+    found = await Git().run(*command, timeout_seconds=30, cwd=tmp_path, stdin=b"an object")
+    kept = (f"--git-dir={good}", "update-ref", "refs/tags/kept", found.decode().strip())
+    await Git().run(*kept, timeout_seconds=30, cwd=tmp_path)
+    bench.mirrors = [
+        Mirror(tmp_path / name, "https://git.example/x.git", None) for name in ("broken.git", "good.git")
+    ]
+    await bench.retention.tidy_mirrors()
+    assert "mirror_not_tidied" in capsys.readouterr().out
+    assert len(list((good / "objects" / "pack").glob("*.pack"))) == 1
 
 
 async def test_only_what_is_old_and_over_goes(bench: Bench) -> None:

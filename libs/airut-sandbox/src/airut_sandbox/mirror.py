@@ -28,6 +28,9 @@ _log = structlog.get_logger()
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _REFSPECS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 _LOCAL_SECONDS = 60
+MANY_PACKS = 50
+MANY_LOOSE_OBJECTS = 6700
+"""From so many on git itself would repack (`gc.autoPackLimit`, `gc.auto`); here it does so only when told to."""
 _DEFAULT_LIMITS = TreeLimits()
 
 
@@ -246,12 +249,17 @@ class Mirror:
         return parse_ls_tree(output)
 
     async def tidy(self, *, timeout_seconds: float = 600) -> None:
-        """Repack and drop what no ref has reached for two weeks. For quiet hours: workspaces wait for it.
+        """Where fetches have left many pieces, repack, and drop what no ref has reached for two weeks. Workspaces wait
+        for it.
 
         Raises:
             MirrorError: it failed or took too long; the mirror is still good.
         """
         try:
+            counted = await self._local(Git(), "count-objects", "-v")
+            found = dict(line.split(": ", 1) for line in counted.decode().splitlines())
+            if int(found["count"]) < MANY_LOOSE_OBJECTS and int(found["packs"]) < MANY_PACKS:
+                return
             async with self.exclusive(timeout_seconds):
                 await Git().run(
                     *(f"--git-dir={self.path}", "gc", "--quiet", "--prune=2.weeks.ago"),

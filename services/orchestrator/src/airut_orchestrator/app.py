@@ -110,6 +110,7 @@ async def run(service: Service) -> None:
         logs=logs,
         agents=preparer.agents,
         wanted_agents=current.agent_versions,
+        mirrors=lambda: preparer.mirrors(config.repos, config.server),
         settings=current.retention,
     )
     service.spawn("retention", retention.keep_tidy())

@@ -3,8 +3,8 @@
 import asyncio
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -139,6 +139,14 @@ class Preparer:
         except ValueError as error:
             raise misconfigured(error) from None
         return Origin(repo_id, repo, server, mirror)
+
+    def mirrors(self, repos: Mapping[str, RepoConfig], server: ServerConfig) -> Iterator[Mirror]:
+        """Those of the repositories that were used here already."""
+        for repo_id, repo in repos.items():
+            with suppress(TaskFailure):  # whoever sends it a message is told
+                mirror = self.origin(repo_id, repo, server).mirror
+                if mirror.path.exists():
+                    yield mirror
 
     async def fetch(
         self, origin: Origin, token: Secret | None, watch: Stopwatch, on_progress: OnProgress

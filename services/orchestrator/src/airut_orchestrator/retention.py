@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from airut_orchestrator.task_log import TaskLogs
 from airut_sandbox.agent_channel import Agents
 from airut_sandbox.beneath import TreeNotRemoved, discard_tree
 from airut_sandbox.errors import SandboxError
+from airut_sandbox.mirror import Mirror, MirrorError
 from airut_sandbox.old_images import old_images, remove_image
 from airut_sandbox.podman import Podman
 
@@ -41,9 +42,11 @@ class Retention:
         logs: TaskLogs,
         agents: Agents,
         wanted_agents: Callable[[], Collection[str]],
+        mirrors: Callable[[], Iterable[Mirror]],
         settings: Callable[[], RetentionConfig],
     ) -> None:
-        """`folder` holds one folder for each conversation; `wanted_agents` says which versions are configured."""
+        """`folder` holds one folder for each conversation; `wanted_agents` says which versions are configured,
+        `mirrors` what the repositories have here."""
         self._store = store
         self._podman = podman
         self._installation = installation
@@ -51,11 +54,12 @@ class Retention:
         self._logs = logs
         self._agents = agents
         self._wanted_agents = wanted_agents
+        self._mirrors = mirrors
         self._settings = settings
         self._one_at_a_time = asyncio.Lock()
 
     async def keep_tidy(self) -> None:
-        """Until cancelled: remove now, and then every hour."""
+        """Until cancelled: remove now, and then every hour; and repack what many fetches have left in pieces."""
         while True:
             try:
                 found = await self.collect(dry_run=False)
@@ -63,7 +67,16 @@ class Retention:
                     log.warning("not_removed", reason=problem)
             except SQLAlchemyError as error:
                 log.warning("nothing_removed", reason=str(error.__cause__ or error))
+            await self.tidy_mirrors()
             await asyncio.sleep(EVERY_SECONDS)
+
+    async def tidy_mirrors(self) -> None:
+        """Repack mirrors that many fetches have left in pieces; one that cannot be is logged."""
+        for mirror in self._mirrors():
+            try:
+                await mirror.tidy()
+            except MirrorError as error:
+                log.warning("mirror_not_tidied", reason=str(error))
 
     async def collect(self, *, dry_run: bool) -> GarbageCollected:
         """Remove what is older than the configuration says, or only tell what would be.
