@@ -196,8 +196,18 @@ async def test_how_far_the_copy_of_a_large_repository_is_is_told(
     upstream.commit({"large": os.urandom(30_000_000)})
     head = await mirror.fetch("x-access-token", None)
     told: list[str] = []
-    await create_workspace(mirror, head, tmp_path / "workspace", REMOTE, on_progress=told.append)
-    assert told
+    first, run = asyncio.Event(), workspace_module.run
+
+    def tell(line: str) -> None:
+        told.append(line)
+        first.set()
+
+    async def copies_slowly(argv, **options):
+        await asyncio.wait_for(first.wait(), 30)
+        return await run(argv, **options)
+
+    monkeypatch.setattr(workspace_module, "run", copies_slowly)
+    await create_workspace(mirror, head, tmp_path / "workspace", REMOTE, on_progress=tell)
     assert all(re.fullmatch(r"copying objects: \d+ % \(29 MiB\)", line) for line in told), told
 
 
