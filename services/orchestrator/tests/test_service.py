@@ -291,7 +291,7 @@ async def test_rows_40_and_41_steering_files_are_named_and_no_hook_runs_on_the_h
 
 async def test_row_41_steering_files_are_named_when_a_person_stops_the_agent(site: Site) -> None:
     first = await site.ask("result('ok')")
-    program = "system('echo x > CLAUDE.md')\nsay('planted')\nsleep(60)"
+    program = "system('echo x > CLAUDE.md')\nsay('plan' + 'ted')\nsleep(60)"  # the prompt is told, too
     task = await site.send(program, conversation=first.conversation)
     await site.until_said(task, "planted")
     site.egress.denied = 2

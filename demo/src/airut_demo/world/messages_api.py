@@ -102,7 +102,9 @@ class ScriptedModel:
         if not prompts or not body.get("tools"):
             return "ok"  # a side question of the CLI's, such as a title for the session
         prompt = _user_text(messages[prompts[-1]])
-        script = next((script for script in self.scripts if script.marker in prompt), None)
+        # A prompt may tell again what was said before; the message itself comes last.
+        asked = [script for script in self.scripts if script.marker in prompt]
+        script = max(asked, key=lambda script: prompt.rfind(script.marker), default=None)
         if script is None:
             return "I have nothing to do."
         self.carried_over.append(len(prompts) - 1)
