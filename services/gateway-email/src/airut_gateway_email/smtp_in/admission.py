@@ -9,9 +9,9 @@ from airut_gateway_email.smtp_in.settings import SmtpSettings
 
 MAX_CONNECTIONS = 300
 MAX_CONNECTIONS_PER_PEER = 20
-MAX_TRANSFERS = 8
+MAX_TRANSFERS = 12
 """Mails being received or judged at the same moment; each may take the largest allowed size on the disk."""
-MAX_TRANSFERS_PER_PEER = 6
+MAX_TRANSFERS_PER_PEER = 8
 """One client, however slow, leaves room for others."""
 
 UNKNOWN = "?"
