@@ -1,10 +1,10 @@
 """Pure: how old a mail may be. An old one is a replay, or could run twice."""
 
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 
 from airut_gateway_email.errors import MailRefused
 from airut_gateway_email.rawmail import RawMail
+from airut_mail_auth.date import date_of
 
 LONGEST_AGE = timedelta(days=7)
 """As long as a DKIM signature counts."""
@@ -21,11 +21,9 @@ def check_sent(mail: RawMail, age: timedelta, now: datetime) -> None:
     Raises:
         MailRefused: it was sent too long ago.
     """
-    try:
-        sent = parsedate_to_datetime(mail.first("date") or "")
-    except (ValueError, TypeError, OverflowError):
-        return  # the author's proof decides about mails without a good Date
-    check_age(sent if sent.tzinfo else sent.replace(tzinfo=UTC), age, now)
+    sent = date_of(mail)
+    if sent is not None:  # the author's proof decides about mails without a good Date
+        check_age(sent, age, now)
 
 
 def check_age(then: datetime, age: timedelta, now: datetime) -> None:

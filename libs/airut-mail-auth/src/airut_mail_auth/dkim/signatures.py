@@ -8,10 +8,10 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 
 from airut_mail_auth.addresses import BadAddress, canonical_domain
+from airut_mail_auth.date import date_of
 from airut_mail_auth.dkim.keys import ALGORITHMS
 from airut_mail_auth.message import Field, RawMail
 from airut_mail_auth.tags import BadTags, decode_base64, parse_tags
@@ -169,20 +169,11 @@ def time_problem(tags: Mapping[str, str], signed: Sequence[str], mail: RawMail, 
         return "expired"
     if made is not None and expires is not None and expires < made:
         return "it expires before it was made"
-    if made is None and "date" in signed:
-        made = _date(
-            mail
-        )  # the best that there is: a signature without `t=` is as old as the Date that it covers
+    if made is None and "date" in signed and (date := date_of(mail)) is not None:
+        # The best that there is: a signature without `t=` is as old as the Date that it covers.
+        made = date.timestamp()
     if made is None:
         return "nothing says when it was made"
     if made > seconds + slop:
         return "signed in the future"
     return "signed more than 7 days ago" if made + MAX_AGE.total_seconds() < seconds else None
-
-
-def _date(mail: RawMail) -> float | None:
-    try:
-        date = parsedate_to_datetime(mail.first("date") or "")
-        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, IndexError, OverflowError):
-        return None
