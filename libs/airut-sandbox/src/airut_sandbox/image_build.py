@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from airut_common.processes import ProcessError
+from airut_common.processes import ProcessError, start_group
 from airut_sandbox import build_guard
 from airut_sandbox.podman import Podman
 
@@ -95,14 +95,13 @@ def guarded_argv(podman: Podman, arguments: Sequence[str]) -> list[str]:
 async def _start(podman: Podman, arguments: Sequence[str]) -> asyncio.subprocess.Process:
     argv = guarded_argv(podman, arguments)
     try:
-        return await asyncio.create_subprocess_exec(
+        return await start_group(
             *argv,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env=dict(podman.env),
             cwd=podman.state_dir,
-            start_new_session=True,
         )
     except OSError as error:
         raise ProcessError(f"{argv[0]} could not be started: {error.strerror}") from None

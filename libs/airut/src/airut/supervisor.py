@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
-import os
 import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from airut_common.processes import end_group
 
 FIRST_DELAY_SECONDS = 0.25
 LONGEST_DELAY_SECONDS = 15.0
@@ -69,9 +70,7 @@ class Child:
                 await process.wait()
         except TimeoutError:
             self.write(self.spec.name, f"did not stop within {self.spec.stop_seconds:.0f} s: killed")
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+            await end_group(process)
 
     def restart(self) -> None:
         """Have it end in order; `supervise` starts it again."""
