@@ -28,6 +28,8 @@ _log = structlog.get_logger()
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _REFSPECS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 _LOCAL_SECONDS = 60
+_TIDY_SECONDS = 45
+"""Shorter than a reader waits: no task fails because its mirror is being repacked."""
 MANY_PACKS = 50
 MANY_LOOSE_OBJECTS = 6700
 """From so many on git itself would repack (`gc.autoPackLimit`, `gc.auto`); here it does so only when told to."""
@@ -248,7 +250,7 @@ class Mirror:
         output = await self._local(Git(), "ls-tree", "-z", "-l", *options, commit, "--", path)
         return parse_ls_tree(output)
 
-    async def tidy(self, *, timeout_seconds: float = 600) -> None:
+    async def tidy(self, *, timeout_seconds: float = _TIDY_SECONDS) -> None:
         """Where fetches have left many pieces, repack, and drop what no ref has reached for two weeks. Workspaces wait
         for it.
 
