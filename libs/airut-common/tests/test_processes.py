@@ -113,9 +113,8 @@ async def test_row_65_cancelling_a_start_ends_the_whole_group(tmp_path: Path) ->
     before = children()
     task = asyncio.create_task(run(["sh", "-c", script], timeout_seconds=LIMIT))
     while children() == before:
-        await asyncio.sleep(
-            0
-        )  # it is started in one step of the loop, and its pipes are connected in later ones
+        # It is started in one step of the loop, and its pipes are connected in later ones.
+        await asyncio.sleep(0)
     until = time.monotonic() + LIMIT
     while not file.exists() and time.monotonic() < until:
         os.sched_yield()  # the loop stands still

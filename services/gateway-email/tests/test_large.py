@@ -239,9 +239,8 @@ async def test_who_sends_far_more_than_he_may_is_not_heard_out(gateway, ada: Ada
                 await session.writer.drain()
 
         pouring = asyncio.ensure_future(pour())
-        with suppress(
-            ConnectionError
-        ):  # what is still on its way resets the connection, maybe before the answer is read
+        # What is still on its way resets the connection, maybe before the answer is read.
+        with suppress(ConnectionError):
             assert (await session.answer()).startswith("552 5.3.4 the mail is larger than 2000000 bytes")
         assert isinstance((await asyncio.gather(pouring, return_exceptions=True))[0], ConnectionError)
     assert spooled(gateway) == []

@@ -301,7 +301,7 @@ class Runner:
             # Once: an agent that says that it lost its session has run already.
             if job.before is None:
                 job.before = await asyncio.to_thread(snapshot_steering, folders.workspace)
-            before, job.execution, job.session = job.before, execution, session
+            job.execution, job.session = execution, session
             try:
                 ended = await execution.run(
                     podman,
@@ -322,7 +322,7 @@ class Runner:
                 result.notes.append(program.note)
             note_denied(await session.close(), result)
             await collect_files(self._preparer.bus, folders, source.server.sandbox, result)
-            await note_steering(before, folders, result)
+            await note_steering(job.before, folders, result)
             return result
 
     async def _image(self, job: _Job, ahead: _Ahead, source: Source, ca_pem: str) -> ImageRef:
