@@ -49,14 +49,13 @@ def network_findings(config: InstallationConfig) -> Iterable[Finding]:
 
 
 def tls_findings(config: InstallationConfig) -> Iterable[Finding]:
-    """Whether this user can read the certificate for mail."""
+    """Whether the certificate for mail and its key belong together; each by itself is among `file_findings`."""
     if config.email is None or config.email.tls is None:
         return
     files = config.email.tls
+    if _pem_problem(files.certificate) or _pem_problem(files.key):
+        return
     try:
-        # It names no file when one is missing.
-        for file in (files.certificate, files.key):
-            file.open("rb").close()
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
             files.certificate,
             files.key,
@@ -83,11 +82,7 @@ def state_findings(config: InstallationConfig) -> Iterable[Finding]:
 def file_findings(config: InstallationConfig) -> Iterable[Finding]:
     """Files with certificates and keys that cannot be read, or hold something else."""
     for field, file in named_files(config):
-        try:
-            found = b"-----BEGIN " in file.read_bytes()
-            problem = None if found else "holds nothing in PEM"
-        except OSError as error:
-            problem = f"cannot be read: {error.strerror}"
+        problem = _pem_problem(file)
         if problem is not None:
             yield Finding(
                 field,
@@ -95,6 +90,13 @@ def file_findings(config: InstallationConfig) -> Iterable[Finding]:
                 f"{file} {problem}",
                 "name a PEM file that the user of the service may read, or take the line out",
             )
+
+
+def _pem_problem(file: Path) -> str | None:
+    try:
+        return None if b"-----BEGIN " in file.read_bytes() else "holds nothing in PEM"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
 
 
 def listen_findings(config: InstallationConfig) -> Iterable[Finding]:
