@@ -60,6 +60,17 @@ def test_a_repository_has_one_address_or_several() -> None:
     assert type(one).model_validate_json(one.model_dump_json()) == one
 
 
+@pytest.mark.parametrize("resolver", ["192.0.2.53:53", "127.0.0.1:5353", "[2001:db8::53]:53"])
+def test_the_resolver_of_sandboxes_is_an_address(resolver: str) -> None:
+    assert load(f"egress: {{resolver: '{resolver}'}}").egress.resolver == resolver
+
+
+def test_the_resolver_for_mail_may_be_a_name() -> None:
+    config = load(f"email:\n  hostname: m\n{RELAY}  authentication: {{resolver: 'dns.example.org:53'}}")
+    assert config.email is not None
+    assert config.email.authentication.resolver == "dns.example.org:53"
+
+
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing\n", "{}"])
 def test_an_empty_file_is_all_defaults(text: str) -> None:
     assert load(text) == InstallationConfig()
@@ -235,6 +246,10 @@ ONE_PROBLEM = {
     ),
     "egress: {traces_endpoint: 'http://collector.example.org/v1/traces'}": (
         "airut.yaml:1: egress: traces_endpoint: http is accepted for a loopback host only; use https"
+    ),
+    "egress: {resolver: 'dns.example.org:53'}": (
+        "airut.yaml:1: egress.resolver: must be an address with a port, such as 192.0.2.53:53 or [2001:db8::53]:53, "
+        "and no name"
     ),
     # YAML itself
     "max_concurrent: 1\nmax_concurrent: 2": "airut.yaml:2: max_concurrent: stands here twice",

@@ -43,6 +43,20 @@ Endpoint = Annotated[
 ]
 """`host:port`; port 0 takes a free one, which `airut status` shows."""
 
+
+def _require_address(endpoint: str) -> str:
+    try:
+        ip_address(endpoint.rpartition(":")[0].strip("[]"))
+    except ValueError:
+        raise ValueError(
+            "must be an address with a port, such as 192.0.2.53:53 or [2001:db8::53]:53, and no name"
+        ) from None
+    return endpoint
+
+
+AddressEndpoint = Annotated[Endpoint, AfterValidator(_require_address)]
+"""`address:port`, for what is dialled without asking a DNS server first."""
+
 WebAddress = Annotated[str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.\[\]:_-]+/[!-~]*$")]
 """A URL of http or https, with a path."""
 
@@ -220,7 +234,7 @@ class DashboardConfig(StrictModel):
 class EgressConfig(StrictModel):
     """How the egress-proxy reaches the world."""
 
-    resolver: Endpoint | None = None
+    resolver: AddressEndpoint | None = None
     """DNS server for upstream names; None uses the system's."""
     allow_networks: tuple[NetworkText, ...] = ()
     """Private networks (CIDR) that an allowed name may resolve to. 169.254.0.0/16 stays refused."""
