@@ -71,10 +71,17 @@ def test_the_resolver_for_mail_may_be_a_name() -> None:
     assert config.email.authentication.resolver == "dns.example.org:53"
 
 
+@pytest.mark.parametrize("version", ["2.1.330", "0.0.1", "2.2.0-beta.1", "latest", "stable", "next-2"])
+def test_an_agent_is_named_by_version_or_channel(version: str) -> None:
+    assert load(f"{REPO}    agent: {{version: '{version}'}}").repos["demo"].agent.version == version
+
+
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing\n", "{}"])
 def test_an_empty_file_is_all_defaults(text: str) -> None:
     assert load(text) == InstallationConfig()
 
+
+VERSION_WANTED = "airut.yaml:6: repos.demo.agent.version: must be a version such as 2.1.330, or a channel: latest or stable"
 
 ONE_PROBLEM = {
     # row 57: a string is not a list of its characters
@@ -251,6 +258,10 @@ ONE_PROBLEM = {
         "airut.yaml:1: egress.resolver: must be an address with a port, such as 192.0.2.53:53 or [2001:db8::53]:53, "
         "and no name"
     ),
+    REPO + "    agent: {version: ../2.1.330}": VERSION_WANTED,
+    REPO + "    agent: {version: /usr/bin/claude}": VERSION_WANTED,
+    REPO + "    agent: {version: '..'}": VERSION_WANTED,
+    REPO + "    agent: {version: ''}": VERSION_WANTED,
     # YAML itself
     "max_concurrent: 1\nmax_concurrent: 2": "airut.yaml:2: max_concurrent: stands here twice",
     "dashboard: {listen: a:1, listen: a:2}": "airut.yaml:1: dashboard.listen: stands here twice",
@@ -313,6 +324,7 @@ def test_every_pattern_of_the_models_has_words() -> None:
         *(models.HostPatternText, models.DomainName, models.BuildArgument),
         *(credentials.GithubName, credentials.PermissionName, credentials.ClientId, credentials.HttpsUrl),
         *(models.WebAddress, models.PublicUrl, models.HostName, models.NatsServers, models.VariableName),
+        models.AgentVersion,
         *(imap.Line, imap.TenantName),
     )
     constraints = [

@@ -25,6 +25,7 @@ import httpx
 import structlog
 from pydantic import BaseModel, StringConstraints, ValidationError
 
+from airut_common.config.models import AGENT_VERSION_PATTERN
 from airut_sandbox.errors import SandboxError
 from airut_sandbox.locks import file_lock
 
@@ -34,7 +35,7 @@ PUBLIC_REGISTRY = "https://registry.npmjs.org/"
 PACKAGE = "@anthropic-ai/claude-code"
 PROGRAM = "claude"
 
-_VERSION = re.compile(r"\d{1,9}\.\d{1,9}\.\d{1,9}(-[0-9A-Za-z.-]{1,64})?")
+_VERSION = re.compile(AGENT_VERSION_PATTERN)
 _MEMBER = f"package/{PROGRAM}"
 _MACHINES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
 _MAX_METADATA_BYTES = 1024 * 1024

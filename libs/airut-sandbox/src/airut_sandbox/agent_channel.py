@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 
+from airut_common.config.models import AGENT_CHANNEL_PATTERN
 from airut_sandbox.agent_binary import (
     PACKAGE,
     AgentUnavailable,
@@ -28,7 +29,7 @@ ASK_AGAIN_SECONDS: Final = 600.0
 """A channel is asked for so seldom: its answer changes a few times a week."""
 _ASK_SECONDS: Final = 20.0
 _AFTER_A_FAILURE_SECONDS: Final = 60.0
-_CHANNEL: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_CHANNEL: Final = re.compile(AGENT_CHANNEL_PATTERN)
 _CHANNELS: Final = "channels"
 
 _log = structlog.get_logger()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -70,6 +70,13 @@ NatsServers = Annotated[str, StringConstraints(pattern=r"^(nats|tls)://[^\s,/@]+
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 """Of the environment."""
 
+AGENT_VERSION_PATTERN: Final = r"[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}(-[0-9A-Za-z.-]{1,64})?"
+AGENT_CHANNEL_PATTERN: Final = "[a-z][a-z0-9-]{0,31}"
+
+AgentVersion = Annotated[
+    str, StringConstraints(pattern=rf"^({AGENT_VERSION_PATTERN}|{AGENT_CHANNEL_PATTERN})$")
+]
+
 PATTERN_WORDS: Mapping[str, str] = {
     r"^[A-Z][A-Z0-9_]{0,63}$": "be written like an environment variable: capitals, digits and underscores",
     r"^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$": "be `host:port`, such as 127.0.0.1:2525",
@@ -89,6 +96,9 @@ PATTERN_WORDS: Mapping[str, str] = {
     r"^[A-Za-z_][A-Za-z0-9_]*$": "be the name of a variable: letters, digits and underscores",
     r"^(nats|tls)://[^\s,/@]+(,(nats|tls)://[^\s,/@]+)*$": (
         "be nats://HOST:PORT, or tls://HOST:PORT; several servers with commas"
+    ),
+    rf"^({AGENT_VERSION_PATTERN}|{AGENT_CHANNEL_PATTERN})$": (
+        "be a version such as 2.1.330, or a channel: latest or stable"
     ),
     r"^[a-z_]{1,64}$": "be the name of a permission, such as pull_requests",
     r"^[^\x00-\x1f\x7f]{1,300}$": "be one line of at most 300 characters",
@@ -322,7 +332,8 @@ Effort = Literal["low", "medium", "high", "xhigh", "max"]
 class AgentConfig(StrictModel):
     """Which agent runs."""
 
-    version: str = "2.1.330"
+    version: AgentVersion = "2.1.330"
+    """Exact, or a channel of the registry (a dist-tag)."""
     model: str | None = None
     """None leaves it to the agent."""
     models: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
