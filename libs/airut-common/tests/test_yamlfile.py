@@ -133,6 +133,10 @@ ONE_PROBLEM = {
         "airut.yaml:6: repos.demo.senders[1]: must be a mail address, `*@domain` for everybody of a domain, or "
         "`group:NAME` for all of a group"
     ),
+    REPO.replace("[ada@lovelace.example]", "['*']"): (
+        "airut.yaml:4: repos.demo.senders[0]: must be a mail address, `*@domain` for everybody of a domain, or "
+        "`group:NAME` for all of a group"
+    ),
     # groups
     "groups: {team: []}": "airut.yaml:1: groups.team: must not be empty",
     "groups:\n  team:": "airut.yaml:2: groups.team: must be a list: lines that begin with `- `",

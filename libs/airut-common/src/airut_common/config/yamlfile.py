@@ -80,7 +80,11 @@ def describe(
 ) -> tuple[Problem, ...]:
     """A validation error in words, each problem once; `lines` tells where fields stand in the source."""
     problems = []
-    for details in error.errors(include_url=False):
+    found = error.errors(include_url=False)
+    within = {each["loc"][:end] for each in found for end in range(len(each["loc"]))}
+    for details in found:
+        if details["type"] == "too_short" and details["loc"] in within:
+            continue  # what is wrong in a list was not counted
         field, line, message = explain(details, lines or {}, model)
         problems.append(Problem(source, line, field, message))
     return tuple(sorted(dict.fromkeys(problems), key=lambda problem: problem.line or 0))
