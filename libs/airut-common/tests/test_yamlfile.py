@@ -76,12 +76,34 @@ def test_an_agent_is_named_by_version_or_channel(version: str) -> None:
     assert load(f"{REPO}    agent: {{version: '{version}'}}").repos["demo"].agent.version == version
 
 
+@pytest.mark.parametrize(
+    "scope",
+    [
+        "api.example",
+        "API.example.",
+        "*.s3.eu-central-1.example",
+        "git?.example",
+        "*",
+        "bücher.example",
+        "a_b",
+    ],
+)
+def test_a_credential_is_for_hosts_and_patterns_of_them(scope: str) -> None:
+    config = load(f"{REPO}    credentials: {{TOKEN: {{scopes: ['{scope}']}}}}")
+    assert config.repos["demo"].credentials["TOKEN"].scopes == (scope,)
+
+
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing\n", "{}"])
 def test_an_empty_file_is_all_defaults(text: str) -> None:
     assert load(text) == InstallationConfig()
 
 
 VERSION_WANTED = "airut.yaml:6: repos.demo.agent.version: must be a version such as 2.1.330, or a channel: latest or stable"
+
+SCOPE_WANTED = (
+    "airut.yaml:7: repos.demo.credentials.TOKEN.scopes[{}]: must be a host name, or a pattern such as '*.example.org', "
+    "without https://, port, path or spaces"
+)
 
 ONE_PROBLEM = {
     # row 57: a string is not a list of its characters
@@ -266,6 +288,15 @@ ONE_PROBLEM = {
     REPO + "    agent: {version: /usr/bin/claude}": VERSION_WANTED,
     REPO + "    agent: {version: '..'}": VERSION_WANTED,
     REPO + "    agent: {version: ''}": VERSION_WANTED,
+    REPO + "    credentials:\n      TOKEN: {scopes: [a.example, 'https://b.example']}": SCOPE_WANTED.format(
+        1
+    ),
+    REPO + "    credentials:\n      TOKEN: {scopes: [b.example/path]}": SCOPE_WANTED.format(0),
+    REPO + "    credentials:\n      TOKEN: {scopes: ['b.example:443']}": SCOPE_WANTED.format(0),
+    REPO + "    credentials:\n      TOKEN: {scopes: [a.example b.example]}": SCOPE_WANTED.format(0),
+    REPO + "    credentials:\n      TOKEN: {type: aws-sigv4, scopes: ['s3://bucket']}": SCOPE_WANTED.format(
+        0
+    ),
     # YAML itself
     "max_concurrent: 1\nmax_concurrent: 2": "airut.yaml:2: max_concurrent: stands here twice",
     "dashboard: {listen: a:1, listen: a:2}": "airut.yaml:1: dashboard.listen: stands here twice",
@@ -326,7 +357,13 @@ def test_every_pattern_of_the_models_has_words() -> None:
         *(models.SecretName, models.Endpoint, addresses.MailAddress, addresses.SenderPattern, models.RepoId),
         *(addresses.SenderEntry, addresses.GroupName),
         *(models.HostPatternText, models.DomainName, models.BuildArgument),
-        *(credentials.GithubName, credentials.PermissionName, credentials.ClientId, credentials.HttpsUrl),
+        *(
+            credentials.Scope,
+            credentials.GithubName,
+            credentials.PermissionName,
+            credentials.ClientId,
+            credentials.HttpsUrl,
+        ),
         *(models.WebAddress, models.PublicUrl, models.HostName, models.NatsServers, models.VariableName),
         models.AgentVersion,
         *(imap.Line, imap.TenantName),

@@ -376,7 +376,7 @@ def test_a_credential_that_could_never_be_used_is_a_problem(policy: str, usable:
     "arguments",
     [
         {"scopes": ["10.0.0.1"]},
-        {"scopes": ["https://github.example"]},
+        {"scopes": ["github..example"]},
         {"headers": ["host"]},
         {"headers": ["Content-Length"]},
         {"headers": ["x y"]},

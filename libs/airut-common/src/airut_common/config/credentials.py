@@ -7,8 +7,9 @@ from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, T
 
 from airut_common.config.base import SecretName, StrictModel
 
-Scopes = Annotated[tuple[str, ...], Field(min_length=1)]
-"""Host patterns where a real value may go."""
+Scope = Annotated[str, StringConstraints(pattern=r"^[^\s/:@]+$")]
+Scopes = Annotated[tuple[Scope, ...], Field(min_length=1)]
+"""Host patterns where a real value may go; names may be international."""
 GithubName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
 PermissionName = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,64}$")]
 ClientId = Annotated[

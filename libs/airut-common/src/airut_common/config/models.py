@@ -89,6 +89,7 @@ PATTERN_WORDS: Mapping[str, str] = {
         "be a mail address, `*@domain` for everybody of a domain, or `group:NAME` for all of a group"
     ),
     r"^[A-Za-z0-9*?._-]{1,253}$": "be a host name, or a pattern such as '*.example.org'",
+    r"^[^\s/:@]+$": "be a host name, or a pattern such as '*.example.org', without https://, port, path or spaces",
     r"^[A-Za-z0-9._-]{1,100}$": "be the name of a repository, without its owner",
     r"^[A-Za-z_][A-Za-z0-9_]{0,63}$": "be the name of a build argument: letters, digits and underscores",
     r"^https?://[A-Za-z0-9.\[\]:_-]+(/[!-~]*)?$": "be a URL, such as https://airut.example.org",
