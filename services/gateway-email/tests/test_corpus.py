@@ -125,6 +125,7 @@ def _in_memory(data: bytes) -> object:
 def _by_worker(mail: SpoolFile, folder: Path) -> object:
     with SpoolFile.make(folder) as files:
         question = Question(
+            parent=os.getpid(),
             mail=os.dup(mail.fileno()),
             files=os.dup(files.fileno()),
             ours=("demo@airut.example",),

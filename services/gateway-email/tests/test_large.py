@@ -5,7 +5,9 @@ import base64
 import hashlib
 import os
 import random
+import select
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -83,9 +85,10 @@ async def until(condition: Any) -> Any:
     return found
 
 
-def workers() -> list[int]:
-    """Processes of ours that take a mail apart."""
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+def workers(parent: int | None = None) -> list[int]:
+    """Processes of ours, or of another process, that take a mail apart."""
+    pid = parent or os.getpid()
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     found = []
     for child in children:
         try:
@@ -294,6 +297,48 @@ async def test_a_worker_without_enough_memory_is_451(gateway, ada: Ada, monkeypa
     await gateway.requests(1)
     monkeypatch.undo()
     await accepted_once(gateway, mail, 20 * MB)
+
+
+READS = """
+import asyncio, sys
+from pathlib import Path
+from airut_gateway_email.large.reader import LargeMails
+from airut_gateway_email.spool import SpoolFile
+
+async def main(folder: Path) -> None:
+    with SpoolFile.make(folder) as mail:
+        mail.write(sys.stdin.buffer.read())
+        async with LargeMails(folder).reading(mail, (), continues=False):
+            pass
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+def is_confined(worker: int) -> bool:
+    """Whether it has come so far that it begins with its mail."""
+    return f"Max address space         {reader.MEMORY_BYTES}" in Path(f"/proc/{worker}/limits").read_text()
+
+
+async def test_a_killed_service_takes_the_worker_with_it(tmp_path: Path):
+    service = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", READS, tmp_path, stdin=asyncio.subprocess.PIPE
+    )
+    assert service.stdin is not None
+    service.stdin.write(b"Subject: x\r\n\r\n" + b"many words\r\n" * 3_000_000)
+    service.stdin.close()
+    [worker] = await until(lambda: workers(service.pid))
+    handle = os.pidfd_open(worker)
+    try:
+        await until(lambda: is_confined(worker))
+        os.kill(worker, signal.SIGSTOP)  # nothing but its own death ends it now
+        service.kill()
+        await service.wait()
+        await until(lambda: select.select([handle], [], [], 0)[0])
+    finally:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+        os.close(handle)
 
 
 async def test_a_sender_who_does_not_wait_takes_the_worker_with_him(gateway, ada: Ada):

@@ -9,7 +9,7 @@ import sys
 import structlog
 import uvloop
 
-from airut_egress_proxy.hardening import die_with, forbid_dumps
+from airut_common.hardening import die_with, forbid_dumps
 from airut_egress_proxy.workers.worker import Worker
 
 

@@ -10,6 +10,8 @@ class _Said(BaseModel):
 class Question(_Said):
     """What is to be done."""
 
+    parent: int
+    """The service, with which the worker ends."""
     mail: int
     """The descriptor of the mail."""
     files: int

@@ -1,6 +1,7 @@
 """The service's side: a worker for each large mail, few at once."""
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -59,6 +60,7 @@ class LargeMails:
 
 async def _ask(mail: SpoolFile, files: SpoolFile, ours: Sequence[str], *, continues: bool) -> Answer:
     question = Question(
+        parent=os.getpid(),
         mail=mail.fileno(),
         files=files.fileno(),
         ours=tuple(ours),

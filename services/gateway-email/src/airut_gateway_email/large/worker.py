@@ -5,6 +5,7 @@ import resource
 import sys
 from pathlib import Path
 
+from airut_common.hardening import die_with
 from airut_gateway_email.errors import MailRefused
 from airut_gateway_email.large.messages import Answer, File, Question, Refusal
 from airut_gateway_email.memory import peak_bytes
@@ -16,6 +17,7 @@ from airut_gateway_email.spool import SpoolFile
 def main() -> int:
     """Answer one question; the exit code."""
     question = Question.model_validate_json(sys.stdin.buffer.read())
+    die_with(question.parent)
     _confine(question)
     sys.stdout.buffer.write(answer(question).model_dump_json().encode())
     return 0

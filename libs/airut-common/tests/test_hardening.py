@@ -5,7 +5,7 @@ import sys
 
 SCRIPT = """
 import ctypes, os, resource, sys
-from airut_egress_proxy.hardening import die_with, forbid_dumps
+from airut_common.hardening import die_with, forbid_dumps
 libc = ctypes.CDLL(None)
 before = libc.prctl(3, 0, 0, 0, 0)  # PR_GET_DUMPABLE
 forbid_dumps()

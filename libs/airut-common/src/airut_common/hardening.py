@@ -1,4 +1,4 @@
-"""What a process that holds real credentials asks of the kernel."""
+"""What a process asks of the kernel that is not to be looked into, or not to outlive another."""
 
 import ctypes
 import os
