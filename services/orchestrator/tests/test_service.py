@@ -119,6 +119,8 @@ async def test_a_merged_change_of_the_policy_holds_from_the_next_message_on(site
     running = await site.until(again.id, "running")
     assert running.sandbox == real.sandbox
     await site.egress.until_closed(*(question.sandbox for question in (*guessed, real)))
+    logs = (site.state / "logs" / again.conversation).glob(f"{again.id}.*")
+    assert [log.name for log in logs] == [f"{again.id}.1.log.gz"], "what was dropped left none"
 
 
 async def test_a_conversation_goes_on_after_its_image_its_agent_and_its_settings_have_changed(

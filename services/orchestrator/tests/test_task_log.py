@@ -34,6 +34,22 @@ async def test_every_line_is_kept_as_it_came_and_each_try_has_a_file(logs: TaskL
     }
 
 
+async def test_what_nobody_wrote_to_leaves_nothing(logs: TaskLogs) -> None:
+    async with logs.open("c", "t"):
+        pass
+    (logs.folder / "c" / "t.2.log").touch(mode=0o600)  # of a process that was killed
+    await logs.pack_leftovers()
+    assert kept(logs) == {}
+
+
+async def test_a_try_never_takes_the_place_of_another(logs: TaskLogs) -> None:
+    async with logs.open("c", "t"), logs.open("c", "t") as second:
+        await second.take(b"second")
+    async with logs.open("c", "t") as third:
+        await third.take(b"third")
+    assert kept(logs) == {"t.2.log.gz": b"second\n", "t.3.log.gz": b"third\n"}
+
+
 async def test_what_a_killed_process_left_is_packed_at_the_next_start(logs: TaskLogs) -> None:
     async with logs.open("c", "t") as opened:
         await opened.take(b"one")

@@ -69,12 +69,12 @@ class TaskLogs:
 
     @asynccontextmanager
     async def open(self, conversation: str, task: str) -> AsyncIterator[TaskLog]:
-        """The log of one try of a task, a file of its own; packed at the end."""
+        """The log of one try of a task, a file of its own; packed at the end, or gone if no agent wrote anything."""
         folder = self.folder / conversation
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            tries = {entry.name.split(".")[1] for entry in folder.glob(f"{task}.*{SUFFIX}*")}
-            path = folder / f"{task}.{len(tries) + 1}{SUFFIX}"
+            tries = (int(entry.name.split(".")[1]) for entry in folder.glob(f"{task}.*{SUFFIX}*"))
+            path = folder / f"{task}.{max(tries, default=0) + 1}{SUFFIX}"
             path.touch(mode=0o600)
             file = path.open("ab", buffering=0)
         except OSError as error:
@@ -126,10 +126,13 @@ def _write(file: IO[bytes], piece: bytes) -> None:
 
 
 def pack(path: Path) -> None:
-    """Compress a log; done twice, it is the same. A full disk leaves it as it is."""
+    """Compress a log, or remove an empty one; done twice, it is the same. A full disk leaves it as it is."""
     packed = path.with_name(path.name.removesuffix(SUFFIX) + PACKED_SUFFIX)
     draft = path.with_name(f".{packed.name}.new")
     try:
+        if path.stat().st_size == 0:
+            path.unlink()
+            return
         draft.touch(mode=0o600)
         with (
             draft.open("wb") as target,
