@@ -23,7 +23,13 @@ from airut_common.contracts.v1 import Acknowledgement, Reply, subjects, utc_now
 from airut_common.secrets import Secret
 from airut_common.testing.builders import acknowledgement, email_route, reply
 from airut_gateway_email import ledger as ledger_module
-from airut_gateway_email.handlers import PACKED_NOTE, TOO_LARGE_NOTE, AcknowledgementHandler, ReplyHandler
+from airut_gateway_email.handlers import (
+    PACKED_NOTE,
+    TOO_LARGE_NOTE,
+    AcknowledgementHandler,
+    Outbound,
+    ReplyHandler,
+)
 from airut_gateway_email.ledger import SentLedger
 from airut_gateway_email.sending import Sending
 from airut_gateway_email.signing import MailSigner
@@ -52,14 +58,16 @@ class WayOut:
         self.sending = Sending()
         relay = Relay(lambda: RelayConfig(**self.config), lambda _name: self.secret)
         signer = MailSigner(lambda: self.dkim, lambda _name: self.secret)
-        about = {
-            "hostname": lambda: "airut.example",
-            "addresses": lambda _repo: ("demo@airut.example", "help@airut.example"),
-        }
-        self.handler = ReplyHandler(
-            bus, relay, signer, self.ledger, self.sending, **about, report=self._report
+        out = Outbound(
+            relay,
+            signer,
+            self.ledger,
+            self.sending,
+            hostname=lambda: "airut.example",
+            addresses=lambda _repo: ("demo@airut.example", "help@airut.example"),
         )
-        self.acknowledge = AcknowledgementHandler(relay, signer, self.ledger, self.sending, **about)
+        self.handler = ReplyHandler(bus, out, self._report)
+        self.acknowledge = AcknowledgementHandler(out)
 
     async def _report(self, _level: str, code: str, text: str, repo: str | None = None) -> None:
         self.events.put_nowait((code, text))

@@ -19,7 +19,7 @@ from airut_common.sealed import ServiceKey, WatchedSecrets, watch_secrets
 from airut_common.secrets import Secret
 from airut_gateway_email.age import longest_age
 from airut_gateway_email.errors import secret_missing
-from airut_gateway_email.handlers import AcknowledgementHandler, ReplyHandler
+from airut_gateway_email.handlers import AcknowledgementHandler, Outbound, ReplyHandler
 from airut_gateway_email.imap_in import ImapFetcher, ImapRules
 from airut_gateway_email.imap_session import ImapFailed
 from airut_gateway_email.intake import Intake
@@ -108,17 +108,9 @@ async def run(service: Service) -> None:
     def addresses(repo: str) -> Sequence[str]:
         return config.repos[repo].address if repo in config.repos else ()
 
-    replies = ReplyHandler(
-        service.bus,
-        relay,
-        signer,
-        ledger,
-        sending,
-        hostname=hostname,
-        addresses=addresses,
-        report=service.report,
-    )
-    taken = AcknowledgementHandler(relay, signer, ledger, sending, hostname=hostname, addresses=addresses)
+    out = Outbound(relay, signer, ledger, sending, hostname, addresses)
+    replies = ReplyHandler(service.bus, out, service.report)
+    taken = AcknowledgementHandler(out)
     service.spawn("replies", service.bus.consume(EMAIL_REPLIES, Reply, replies, concurrency=REPLIES_AT_ONCE))
     service.spawn("acknowledgements", service.bus.consume(EMAIL_ACKNOWLEDGEMENTS, Acknowledgement, taken))
     service.spawn("imap", fetcher.run())

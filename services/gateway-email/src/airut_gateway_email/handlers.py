@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -35,29 +36,39 @@ class MailSender(Protocol):
         """Returns when the mail is taken; raises `SendFailed` or `SendRefused`."""
 
 
+@dataclass(frozen=True)
+class Outbound:
+    """What every mail of ours goes out with."""
+
+    relay: MailSender
+    signer: MailSigner
+    ledger: SentLedger
+    sending: Sending
+    hostname: Callable[[], str]
+    addresses: Callable[[str], Sequence[str]]
+    """A repository's, the first of all in front; none when it is not configured any more."""
+
+    def addressed[Message: (Reply, Acknowledgement)](self, message: Message) -> Message:
+        """The same, from the address that its thread was begun to."""
+        route = answered_from(message.route, self.addresses(message.repo))
+        return message.model_copy(update={"route": route})
+
+    async def send(self, mail: OutgoingMail) -> None:
+        """Sign it and hand it to the relay.
+
+        Raises:
+            CannotSign, SendFailed: not now.
+            SendRefused: never.
+        """
+        await self.relay.send(await asyncio.to_thread(self.signer.sign, mail))
+
+
 class ReplyHandler:
     """Sends each reply once."""
 
-    def __init__(
-        self,
-        bus: Bus,
-        relay: MailSender,
-        signer: MailSigner,
-        ledger: SentLedger,
-        sending: Sending,
-        *,
-        hostname: Callable[[], str],
-        addresses: Callable[[str], Sequence[str]],
-        report: Report,
-    ) -> None:
-        """`addresses` gives a repository's, the first of all in front; none when it is not configured any more."""
+    def __init__(self, bus: Bus, out: Outbound, report: Report) -> None:
         self._bus = bus
-        self._relay = relay
-        self._signer = signer
-        self._ledger = ledger
-        self._sending = sending
-        self._hostname = hostname
-        self._addresses = addresses
+        self._out = out
         self._report = report
 
     async def __call__(self, reply: Reply) -> None:
@@ -67,26 +78,26 @@ class ReplyHandler:
             Retry: the relay or the object store is away, or the service is about to stop.
             Reject: the reply can never be sent.
         """
-        with self._sending.one():
+        with self._out.sending.one():
             await self._handle(reply)
 
     async def _handle(self, reply: Reply) -> None:
-        if reply.id in self._ledger:
+        if reply.id in self._out.ledger:
             log.info("reply_already_sent", reply=reply.id)
             return
-        reply = reply.model_copy(update={"route": answered_from(reply.route, self._addresses(reply.repo))})
+        reply = self._out.addressed(reply)
         try:
             files, notes = await self._files(reply)
             await self._send(reply, files, notes)
         except (SendFailed, CannotSign, BusUnavailable) as error:
             if utc_now() - reply.created_at >= EMAIL_REPLIES.give_up_after:
                 raise await self._failed(reply, f"given up after two days: {error}") from error
-            after = self._ledger.next_try(reply.id)
+            after = self._out.ledger.next_try(reply.id)
             await self._report("warning", "reply_delayed", f"reply {reply.id} waits: {error}", reply.repo)
             raise Retry(str(error), after) from error
         except (SendRefused, BadAddress) as error:
             raise await self._failed(reply, str(error)) from error
-        self._ledger.sent(reply.id)
+        self._out.ledger.sent(reply.id)
         log.info("reply_sent", reply=reply.id, repo=reply.repo)
 
     async def _failed(self, reply: Reply, reason: str) -> Reject:
@@ -104,21 +115,20 @@ class ReplyHandler:
         if archive is not None and await self._fits(reply, [archive], [*notes, PACKED_NOTE]):
             return
         named = ", ".join(f"{file.name} ({len(file.data):,} bytes)" for file in files)
-        await self._relay.send(await self._mail(reply, [], [*notes, f"{TOO_LARGE_NOTE}: {named}"]))
+        await self._send_with(reply, [], [*notes, f"{TOO_LARGE_NOTE}: {named}"])
 
     async def _fits(self, reply: Reply, files: list[AttachedFile], notes: list[str]) -> bool:
         """Send it; False when the relay finds it too large and there is something to leave out."""
         try:
-            await self._relay.send(await self._mail(reply, files, notes))
+            await self._send_with(reply, files, notes)
         except SendRefused as error:
             if error.too_large and files:
                 return False
             raise
         return True
 
-    async def _mail(self, reply: Reply, files: list[AttachedFile], notes: list[str]) -> OutgoingMail:
-        mail = build_reply(reply, self._hostname(), files, notes)
-        return await asyncio.to_thread(self._signer.sign, mail)
+    async def _send_with(self, reply: Reply, files: list[AttachedFile], notes: list[str]) -> None:
+        await self._out.send(build_reply(reply, self._out.hostname(), files, notes))
 
     async def _files(self, reply: Reply) -> tuple[list[AttachedFile], list[str]]:
         files: list[AttachedFile] = []
@@ -137,23 +147,8 @@ class AcknowledgementHandler:
     """Tells authors, once each, that their message was taken. Nothing depends on it: what cannot be sent for an hour,
     or is refused, is let go."""
 
-    def __init__(
-        self,
-        relay: MailSender,
-        signer: MailSigner,
-        ledger: SentLedger,
-        sending: Sending,
-        *,
-        hostname: Callable[[], str],
-        addresses: Callable[[str], Sequence[str]],
-    ) -> None:
-        """`addresses` gives a repository's, the first of all in front; none when it is not configured any more."""
-        self._relay = relay
-        self._signer = signer
-        self._ledger = ledger
-        self._sending = sending
-        self._hostname = hostname
-        self._addresses = addresses
+    def __init__(self, out: Outbound) -> None:
+        self._out = out
 
     async def __call__(self, taken: Acknowledgement) -> None:
         """Return acknowledges it on the bus.
@@ -161,24 +156,23 @@ class AcknowledgementHandler:
         Raises:
             Retry: the relay is away, or the service is about to stop.
         """
-        with self._sending.one():
+        with self._out.sending.one():
             await self._handle(taken)
 
     async def _handle(self, taken: Acknowledgement) -> None:
-        key = acknowledgement_key(taken.id)
-        if key in self._ledger or taken.id in self._ledger:  # said already, or the answer has said more
+        key, ledger = acknowledgement_key(taken.id), self._out.ledger
+        if key in ledger or taken.id in ledger:  # said already, or the answer has said more
             log.info("acknowledgement_not_needed", task=taken.id)
             return
-        route = answered_from(taken.route, self._addresses(taken.repo))
+        taken = self._out.addressed(taken)
         try:
-            mail = build_acknowledgement(taken.model_copy(update={"route": route}), self._hostname())
-            await self._relay.send(await asyncio.to_thread(self._signer.sign, mail))
+            await self._out.send(build_acknowledgement(taken, self._out.hostname()))
         except (SendFailed, CannotSign) as error:
             if utc_now() - taken.created_at < EMAIL_ACKNOWLEDGEMENTS.give_up_after:
-                raise Retry(str(error), self._ledger.next_try(key)) from error
+                raise Retry(str(error), ledger.next_try(key)) from error
             log.warning("acknowledgement_given_up", task=taken.id, reason=str(error))
         except (SendRefused, BadAddress) as error:
             log.warning("acknowledgement_refused", task=taken.id, repo=taken.repo, reason=str(error))
         else:
-            self._ledger.sent(key)
+            ledger.sent(key)
             log.info("acknowledgement_sent", task=taken.id, repo=taken.repo)

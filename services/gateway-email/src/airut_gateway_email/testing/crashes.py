@@ -17,7 +17,7 @@ from airut_common.bus import Bus, open_bus
 from airut_common.bus.topology import EMAIL_ACKNOWLEDGEMENTS, EMAIL_REPLIES
 from airut_common.config.models import RelayConfig
 from airut_common.contracts.v1 import Acknowledgement, Reply
-from airut_gateway_email.handlers import AcknowledgementHandler, ReplyHandler
+from airut_gateway_email.handlers import AcknowledgementHandler, Outbound, ReplyHandler
 from airut_gateway_email.ledger import SentLedger
 from airut_gateway_email.sending import Sending
 from airut_gateway_email.signing import MailSigner
@@ -72,7 +72,7 @@ async def _live(crash: Crash) -> None:
         if crash.sends == "replies":
             await bus.consume(CONSUMER, Reply, die.with_each(_replies(crash, bus, ledger)), concurrency=1)
         else:
-            acknowledge = die.with_each(_acknowledgements(crash, ledger))
+            acknowledge = die.with_each(AcknowledgementHandler(_out(crash, ledger)))
             await bus.consume(TAKEN_CONSUMER, Acknowledgement, acknowledge, concurrency=1)
 
 
@@ -80,22 +80,11 @@ def _replies(crash: Crash, bus: Bus, ledger: SentLedger) -> ReplyHandler:
     async def report(level: str, code: str, text: str, repo: str | None = None) -> None:
         log.info("reported", level=level, code=code, text=text, repo=repo)
 
-    return ReplyHandler(
-        bus,
-        _relay(crash),
-        _SIGNER,
-        ledger,
-        Sending(),
-        hostname=_hostname,
-        addresses=_addresses,
-        report=report,
-    )
+    return ReplyHandler(bus, _out(crash, ledger), report)
 
 
-def _acknowledgements(crash: Crash, ledger: SentLedger) -> AcknowledgementHandler:
-    return AcknowledgementHandler(
-        _relay(crash), _SIGNER, ledger, Sending(), hostname=_hostname, addresses=_addresses
-    )
+def _out(crash: Crash, ledger: SentLedger) -> Outbound:
+    return Outbound(_relay(crash), _SIGNER, ledger, Sending(), _hostname, _addresses)
 
 
 _SIGNER = MailSigner(lambda: None, lambda _: None)
