@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from airut_common.testing.processes import children, ended
 from airut_demo.world.gate import Gate
 from airut_demo.world.world import GIT_NAME
 
@@ -64,7 +65,12 @@ async def kill_the_proxy_at(site: Site, gate: Gate) -> None:
     try:
         async with asyncio.timeout(60):
             await gate.reached.wait()
-        os.kill(site.processes()["egress-proxy"], signal.SIGKILL)
+        proxy = site.processes()["egress-proxy"]
+        workers = children(proxy)
+        assert workers
+        os.kill(proxy, signal.SIGKILL)
+        # They end with it, yet not in the same instant, and would pass on what the gate lets through.
+        await ended((proxy, *workers))
     finally:
         site.world.git.gate = site.world.model.gate = None
         gate.opened.set()

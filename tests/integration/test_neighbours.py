@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from airut_common.testing.processes import children
+
 from .attacks import NEIGHBOURS
 from .conftest import ALL, Site, bash, text_of
 
@@ -38,8 +40,7 @@ def resident_kib(pid: int) -> int:
     """Of a process and its children."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     own = next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return own + sum(resident_kib(int(child)) for child in children)
+    return own + sum(resident_kib(child) for child in children(pid))
 
 
 @asynccontextmanager

@@ -11,26 +11,13 @@ from pathlib import Path
 import pytest
 
 from airut_common.processes import ProcessError, ProcessFailed, ProcessTimedOut, run
+from airut_common.testing.processes import ended
 
 LIMIT = 30
 
 
-def gone(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return True
-    return state in "ZX"
-
-
-def children() -> str:
+def of_this_thread() -> str:
     return Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text()
-
-
-async def until_gone(pid: int) -> None:
-    async with asyncio.timeout(LIMIT):
-        while not gone(pid):
-            await asyncio.sleep(0.01)
 
 
 async def test_it_returns_what_was_written_and_the_exit_code(tmp_path: Path) -> None:
@@ -86,7 +73,7 @@ async def test_row_65_the_deadline_ends_the_whole_group(tmp_path: Path) -> None:
     script = f"trap '' TERM; sleep 1000 & echo $! > {tmp_path}/pid; wait"
     with pytest.raises(ProcessTimedOut, match=r"^sh was killed after 0.5 s$"):
         await run(["sh", "-c", script], timeout_seconds=0.5)
-    await until_gone(int((tmp_path / "pid").read_text()))
+    await ended([int((tmp_path / "pid").read_text())])
 
 
 async def test_row_65_cancelling_ends_the_whole_group(tmp_path: Path) -> None:
@@ -103,16 +90,16 @@ async def test_row_65_cancelling_ends_the_whole_group(tmp_path: Path) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await until_gone(int(file.read_text()))
+    await ended([int(file.read_text())])
 
 
 async def test_row_65_cancelling_a_start_ends_the_whole_group(tmp_path: Path) -> None:
     """The program runs, and has children, before the loop hands it to who started it."""
     file = tmp_path / "pid"
     script = f"sleep 1000 & echo $! > {file}.new; mv {file}.new {file}; wait"
-    before = children()
+    before = of_this_thread()
     task = asyncio.create_task(run(["sh", "-c", script], timeout_seconds=LIMIT))
-    while children() == before:
+    while of_this_thread() == before:
         # It is started in one step of the loop, and its pipes are connected in later ones.
         await asyncio.sleep(0)
     until = time.monotonic() + LIMIT
@@ -121,13 +108,13 @@ async def test_row_65_cancelling_a_start_ends_the_whole_group(tmp_path: Path) ->
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await until_gone(int(file.read_text()))
+    await ended([int(file.read_text())])
 
 
 async def test_a_child_left_behind_by_a_success_is_ended_too(tmp_path: Path) -> None:
     script = f"sleep 1000 >/dev/null 2>&1 & echo $! > {tmp_path}/pid"
     await run(["sh", "-c", script], timeout_seconds=LIMIT)
-    await until_gone(int((tmp_path / "pid").read_text()))
+    await ended([int((tmp_path / "pid").read_text())])
 
 
 async def test_a_signal_is_an_exit_code() -> None:

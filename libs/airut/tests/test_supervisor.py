@@ -4,6 +4,7 @@ import signal
 import sys
 
 from airut.supervisor import Child, ChildSpec
+from airut_common.testing.processes import ended
 
 
 class Lines:
@@ -32,19 +33,6 @@ async def run(child: Child, lines: Lines, text: str, count: int = 1) -> asyncio.
     task = asyncio.create_task(child.supervise())
     await lines.wait_for(text, count)
     return task
-
-
-async def gone(pid: int) -> None:
-    """Wait until a process has ended; the kernel tells on its descriptor."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_reader(descriptor, ended.set)
-    await asyncio.wait_for(ended.wait(), 10)
-    asyncio.get_running_loop().remove_reader(descriptor)
-    os.close(descriptor)
 
 
 async def test_a_child_that_is_killed_is_started_again() -> None:
@@ -94,7 +82,7 @@ async def test_a_child_that_ignores_sigterm_is_killed_with_its_group() -> None:
     await child.stop()
     await asyncio.wait_for(task, 10)
     assert child.process.returncode == -signal.SIGKILL
-    await gone(grandchild)
+    await ended([grandchild])
 
 
 async def test_an_overlong_line_arrives_in_pieces_and_stops_nothing() -> None:

@@ -21,6 +21,7 @@ from airut_common.config.store import apply_config
 from airut_common.contracts.v1 import EgressEvent, OpenSession, ServiceEvent, SessionOpened
 from airut_common.contracts.v1.subjects import service_event
 from airut_common.secrets import Secret
+from airut_common.testing.processes import children, ended
 from airut_egress.credentials import BadCredential
 from airut_egress.engine import EngineSettings
 from airut_egress.sessions import Credentials, SandboxNetworks, SessionRefused
@@ -375,21 +376,10 @@ async def test_refusals_come_from_workers_as_from_an_engine(hosted: Hosted) -> N
         assert json.loads(told)["obstacle"] in {"upstream-unknown", "upstream-unreachable"}
 
 
-def children(pid: int) -> list[int]:
-    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def core_limits(pid: int) -> list[str]:
     """Soft and hard."""
     limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
     return next(line for line in limits if line.startswith("Max core file size")).split()[4:6]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 async def test_workers_end_with_the_service_and_hold_no_secrets_in_the_open(starter: Starter) -> None:
@@ -413,9 +403,7 @@ async def test_workers_end_with_the_service_and_hold_no_secrets_in_the_open(star
         os.kill(workers[0], signal.SIGSTOP)  # even one that hangs
         os.kill(proxy.process.pid, signal.SIGKILL)
         await proxy.process.wait()
-        async with asyncio.timeout(WAIT_SECONDS):
-            while any(is_alive(pid) for pid in workers):
-                await asyncio.sleep(0.02)
+        await ended(workers)
 
 
 async def test_one_worker_is_the_service_itself_and_another_number_takes_a_restart(starter: Starter) -> None:

@@ -5,7 +5,6 @@ import base64
 import hashlib
 import os
 import random
-import select
 import signal
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from airut_common.testing.processes import children, ended
 from airut_gateway_email.large import reader
 from airut_gateway_email.spool import IN_MEMORY_BYTES
 from airut_mail_auth.testing.crafting import Signer
@@ -87,13 +87,11 @@ async def until(condition: Any) -> Any:
 
 def workers(parent: int | None = None) -> list[int]:
     """Processes of ours, or of another process, that take a mail apart."""
-    pid = parent or os.getpid()
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     found = []
-    for child in children:
+    for child in children(parent or os.getpid()):
         try:
             if b"large.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
-                found.append(int(child))
+                found.append(child)
         except OSError:
             continue
     return found
@@ -328,17 +326,15 @@ async def test_a_killed_service_takes_the_worker_with_it(tmp_path: Path):
     service.stdin.write(b"Subject: x\r\n\r\n" + b"many words\r\n" * 3_000_000)
     service.stdin.close()
     [worker] = await until(lambda: workers(service.pid))
-    handle = os.pidfd_open(worker)
     try:
         await until(lambda: is_confined(worker))
         os.kill(worker, signal.SIGSTOP)  # nothing but its own death ends it now
         service.kill()
         await service.wait()
-        await until(lambda: select.select([handle], [], [], 0)[0])
+        await ended([worker])
     finally:
         with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
-        os.close(handle)
+            os.kill(worker, signal.SIGKILL)
 
 
 async def test_a_sender_who_does_not_wait_takes_the_worker_with_him(gateway, ada: Ada):

@@ -259,7 +259,9 @@ class Site:
         """Ask for work; the task's id."""
         values: dict[str, Any] = {"text": f"Please.\n---\n{program}", "accepted_at": utc_now()}
         request = task_request(**(values | {"route": email_route()} | overrides))
-        await self.bus.publish(subjects.task_requested(request.repo), request, msg_id=request.id)
+        # Servers of a cluster may be choosing another leader just now; who sends a mail tries again as well.
+        subject = subjects.task_requested(request.repo)
+        await self.bus.publish(subject, request, msg_id=request.id, timeout_seconds=SECONDS)
         return request.id
 
     async def ask(self, program: str, **overrides: Any) -> Reply:
