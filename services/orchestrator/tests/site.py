@@ -6,7 +6,7 @@ import os
 import platform
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -435,3 +435,21 @@ async def _remove_images(site: Site) -> None:
     if ids:
         # Without `--force`: that also removes the containers of others who build upon a layer of ours.
         await site.podman.run("rmi", "--ignore", *ids, check=False)
+
+
+@contextmanager
+def broken(site: Site, files: Mapping[str, str | bytes | None]) -> Iterator[None]:
+    """The default branch with these files, or without them; as before in the end."""
+    for name, content in files.items():
+        path = site.upstream.tree / name
+        if content is None:
+            path.unlink()
+        else:
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    site.upstream.commit_all()
+    try:
+        yield
+    finally:
+        for name in (".airut/container/other", ".airut/preamble.md"):
+            (site.upstream.tree / name).unlink(missing_ok=True)
+        site.upstream.commit(good_files())

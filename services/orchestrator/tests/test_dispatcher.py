@@ -62,10 +62,10 @@ class FakeRunner:
                 raise
             asyncio.current_task().uncancel()
             stopped = reply(id=task.id, conversation=task.conversation, outcome="stopped")
-            return Finished(stopped, f"stopped by {work.stopped_by}", None)
+            return Finished(stopped, f"stopped by {work.stopped_by}", None, begun=True)
         finally:
             self.running.discard(task.id)
-        return Finished(reply(id=task.id, conversation=task.conversation), None, None)
+        return Finished(reply(id=task.id, conversation=task.conversation), None, None, begun=True)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(10):
@@ -290,11 +290,11 @@ class FailingStore:
         if name != self._method:
             return found
 
-        async def sometimes(*args):
+        async def sometimes(*args, **options):
             if self.left:
                 self.left -= 1
                 raise OperationalError("UPDATE", {}, Exception(self._error))
-            return await found(*args)
+            return await found(*args, **options)
 
         return sometimes
 

@@ -94,6 +94,21 @@ async def test_a_lost_hosts_tasks_and_conversations_go_to_who_is_left(stores) ->
     assert (following.id, following.lost_with, following.agent_session) == ("two", None, "new")
 
 
+async def test_a_loss_stays_to_be_made_good_until_an_agent_has_begun(stores) -> None:
+    a, b, _ = stores
+    await a.be_seen()
+    (first,) = await a.add(task_request())
+    await a.begin_next()
+    await b.take_over(timedelta(seconds=-1))
+    await b.abandoned()
+    await b.requeue(first.id)
+    for begun, lost in ((False, "a"), (True, "a"), (True, None)):
+        task = await b.begin_next()
+        assert task.lost_with == lost
+        await b.finish(reply(id=task.id, conversation=task.conversation), None, begun=begun)
+        await b.add(task_request(conversation=first.conversation))
+
+
 async def test_a_host_that_comes_back_first_goes_on_where_it_was(stores) -> None:
     a, b, _ = stores
     await a.be_seen()

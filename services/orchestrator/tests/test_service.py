@@ -5,8 +5,7 @@ import json
 import re
 import stat
 import subprocess
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from airut_common.testing.builders import email_route
 from airut_sandbox.testing.containers import base_image, podman
 from airut_sandbox.testing.git_server import run_git
 
-from .site import DOCKERFILE, POLICY, VERSION, Site, good_files, open_site
+from .site import DOCKERFILE, POLICY, VERSION, Site, broken, good_files, open_site
 
 __all__ = ["base_image", "podman"]  # fixtures
 
@@ -566,24 +565,6 @@ REPOSITORY_FAULTS = {
     ),
     "a Dockerfile that is none": ({".airut/container/Dockerfile": "HELLO\n"}, "failed", ["could not be built"]),
 }  # fmt: skip
-
-
-@contextmanager
-def broken(site: Site, files: Mapping[str, str | bytes | None]) -> Iterator[None]:
-    """The default branch with these files, or without them; as before in the end."""
-    for name, content in files.items():
-        path = site.upstream.tree / name
-        if content is None:
-            path.unlink()
-        else:
-            path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    site.upstream.commit_all()
-    try:
-        yield
-    finally:
-        for name in (".airut/container/other", ".airut/preamble.md"):
-            (site.upstream.tree / name).unlink(missing_ok=True)
-        site.upstream.commit(good_files())
 
 
 @pytest.mark.parametrize("fault", REPOSITORY_FAULTS)

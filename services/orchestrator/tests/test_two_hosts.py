@@ -11,7 +11,7 @@ import pytest
 from airut_common.contracts.v1 import ServiceEvent, StopAnswered, StopTask, subjects
 from airut_sandbox.testing.containers import base_image, podman
 
-from .site import Site, open_site
+from .site import Site, broken, open_site
 from .test_deaths import PATIENT
 
 __all__ = ["base_image", "podman"]  # fixtures
@@ -125,13 +125,18 @@ async def test_an_agent_remembers_what_it_did_on_a_host_that_is_lost(
         connection.execute("DELETE FROM agent_sessions WHERE conversation = ANY(%s)", (away[1:],))
     await until_told(here, "host_lost")
     again = "result(f\"{'plum' in earlier} {'plum' in PROMPT.partition('---')[0]} {system('ls /storage')}\")"
+    with broken(here, {".airut/network-allowlist.yaml": None}):
+        refused = await here.ask(again, conversation=away[0])
+    assert (refused.outcome, refused.notes) == ("refused", ()), (
+        "no agent had begun, so the loss is still to be told"
+    )
     known, *unknown = [await here.ask(again, conversation=conversation) for conversation in away]
     assert known.text.split() == ["True", "False"]
     assert "The agent remembers the conversation" in known.notes[0]
     assert {reply.text.split()[0] for reply in unknown} <= {"False"}
     assert all("began anew on a fresh clone" in reply.notes[0] for reply in unknown)
     last = await here.ask("result(str(earlier.count('plum')))", conversation=away[0])
-    assert (last.text, last.notes) == ("3", ())
+    assert (last.text, last.notes) == ("5", ())
 
 
 async def until_told(site: Site, code: str) -> ServiceEvent:

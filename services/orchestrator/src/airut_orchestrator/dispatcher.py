@@ -189,7 +189,7 @@ class Dispatcher:
     async def _result(self, task: QueuedTask, work: Work) -> Finished:
         if asks_to_stop(task.request):
             work.agent_ended()
-            return Finished(answer_to_wish(task, task.stopped), None, None)
+            return Finished(answer_to_wish(task, task.stopped), None, None, begun=False)
         finished = await self._runner.run(task, self._settings(task.request.repo), work)
         work.agent_ended()
         return finished
@@ -250,7 +250,9 @@ class Dispatcher:
         delay = RETRY_SECONDS
         while True:
             try:
-                await self._store.finish(finished.reply, finished.reason, finished.agent_session)
+                await self._store.finish(
+                    finished.reply, finished.reason, finished.agent_session, begun=finished.begun
+                )
             except SQLAlchemyError as error:
                 log.error("result_not_stored", reason=str(error.__cause__ or error))
                 if is_disk_full(error):
@@ -281,7 +283,7 @@ class Dispatcher:
                 self.wake()
             else:
                 log.warning("task_given_up", task=task.id, attempts=task.attempts)
-                await self._finish(Finished(_given_up(task), "interrupted too often", None))
+                await self._finish(Finished(_given_up(task), "interrupted too often", None, begun=True))
 
     async def _wind_down(self) -> None:
         """Let end what ends by itself, then what only has to be brought home; the rest goes back to the queue."""

@@ -77,6 +77,8 @@ class Finished:
     reply: Reply
     reason: str | None
     agent_session: str | None
+    begun: bool
+    """An agent was at work for it."""
 
 
 @dataclass
@@ -92,6 +94,8 @@ class _Job:
     watch: Stopwatch = field(default_factory=Stopwatch)
     begun: bool = False
     """The agent's process was started."""
+    resumed: str | None = None
+    """The session that it went on with."""
     choice: Choice = field(default_factory=Choice)
     ahead: "_Ahead | None" = None
     execution: Execution | None = None
@@ -183,11 +187,13 @@ class Runner:
         work.agent_ended()
         if job.begun and settings.repo is not None and not settings.repo.network_sandbox:
             result.notes.append(OPEN_NETWORK)
+        if job.begun and task.lost_with is not None:
+            result.notes.insert(0, WORKSPACE_LOST if job.resumed is None else WORKSPACE_LOST_SESSION_KEPT)
         if result.agent_session is not None and job.ahead is not None:
             await self._kept.keep(task.conversation, result.agent_session, job.ahead.folders)
         self._events.entered(task, "replying", reason=result.reason, timings=job.watch.timings_ms)
         reply = build_reply(task, result, time.monotonic() - began)
-        return Finished(reply, result.reason, result.agent_session)
+        return Finished(reply, result.reason, result.agent_session, begun=job.begun)
 
     async def _failed(self, job: _Job, error: Exception) -> Result:
         if job.work.stopped_by is not None:
@@ -250,16 +256,12 @@ class Runner:
             policy, preamble = await asyncio.gather(prepare.policy(source), prepare.preamble(source))
             branch = _Branch(source, policy, preamble, workspace)
             try:
-                resumed = ahead.resume
-                result = await self._try(job, ahead, branch, resumed)
+                return await self._try(job, ahead, branch, ahead.resume)
             except SessionLost:
                 log.warning("agent_session_lost", task=task.id, session=task.agent_session)
-                resumed = None
                 result = await self._try(job, ahead, branch, None)
                 result.notes.insert(0, SESSION_LOST)
-        if task.lost_with is not None:
-            result.notes.insert(0, WORKSPACE_LOST if resumed is None else WORKSPACE_LOST_SESSION_KEPT)
-        return result
+                return result
 
     async def _try(self, job: _Job, ahead: _Ahead, branch: _Branch, resume: str | None) -> Result:
         """One run of the agent, from its network to its result."""
@@ -301,7 +303,7 @@ class Runner:
             # Once: an agent that says that it lost its session has run already.
             if job.before is None:
                 job.before = await asyncio.to_thread(snapshot_steering, folders.workspace)
-            job.execution, job.session = execution, session
+            job.execution, job.session, job.resumed = execution, session, resume
             try:
                 ended = await execution.run(
                     podman,

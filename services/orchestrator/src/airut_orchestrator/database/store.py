@@ -253,10 +253,17 @@ class Store:
 
     @transaction
     def finish(
-        self, session: Session, reply: Reply, reason: str | None, agent_session: str | None = None
+        self,
+        session: Session,
+        reply: Reply,
+        reason: str | None,
+        agent_session: str | None = None,
+        *,
+        begun: bool = True,
     ) -> None:
         """Result and reply in one transaction. A task that has its reply already keeps it, and so does one that
-        another host has taken over. `agent_session` None keeps the one that is known."""
+        another host has taken over. `agent_session` None keeps the one that is known. When no agent has `begun`, the
+        loss of a workspace stays to be told, and made good."""
         task = _held(session, reply.id)
         if task is None or task.state not in ACTIVE or task.leased_by not in {None, self._host}:
             return
@@ -266,7 +273,8 @@ class Store:
         conversation = session.get_one(Conversation, task.conversation)
         conversation.last_activity_at = utc_now()
         conversation.agent_session = agent_session or conversation.agent_session
-        conversation.lost_with = None
+        if begun:
+            conversation.lost_with = None
 
     @transaction
     def waiting(
