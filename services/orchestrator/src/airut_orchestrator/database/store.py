@@ -115,6 +115,11 @@ class Store:
         for conversation in sorted({request.conversation for request in requests if request.conversation}):
             _find(session, conversation)  # in one order everywhere, so that no two wait for each other
         known = set(session.scalars(select(Task.id).where(Task.id.in_([request.id for request in requests]))))
+        # Counted once and not for each of them: a long queue would be walked along as often.
+        waiting = {
+            repo: _waiting(session, repo, max_queue[repo])
+            for repo in {request.repo for request in requests} & max_queue.keys()
+        }
         added: list[QueuedTask | None] = []
         for request in requests:
             if request.id in known:
@@ -122,10 +127,12 @@ class Store:
                 continue
             known.add(request.id)
             row, task = _add(session, request)
-            most = max_queue.get(request.repo)
-            if most is not None and _are_before(session, row, most) and (reply := too_many(task)):
+            is_full = request.repo in waiting and waiting[request.repo] >= max_queue[request.repo]
+            if is_full and (reply := too_many(task)):
                 _answer_waiting(session, row, reply, "the queue is full")
                 task = replace(task, turned_away=True)
+            elif request.repo in waiting:
+                waiting[request.repo] += 1
             added.append(task)
         return added
 
@@ -448,16 +455,10 @@ def _placed(session: Session, task: Task, conversation: Conversation) -> QueuedT
     return replace(_queued(task, conversation), place=place, waits_for_turn=turn)
 
 
-def _are_before(session: Session, task: Task, count: int) -> bool:
-    """Whether so many tasks of its repository wait before it."""
-    before = (
-        select(Task.position)
-        .where(Task.state == "queued", Task.repo == task.repo, Task.position < task.position)
-        .order_by(Task.position)
-        .offset(count - 1)
-        .limit(1)
-    )
-    return session.scalar(before) is not None
+def _waiting(session: Session, repo: str, most: int) -> int:
+    """How many tasks of a repository wait; beyond `most` they are not counted."""
+    some = select(Task.position).where(Task.state == "queued", Task.repo == repo).limit(most)
+    return session.scalar(select(func.count()).select_from(some.subquery())) or 0
 
 
 def _answer_waiting(session: Session, task: Task, reply: Reply, reason: str) -> None:
