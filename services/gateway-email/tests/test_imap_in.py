@@ -230,6 +230,22 @@ async def test_without_an_answer_of_the_dns_a_mail_stays_for_later(
         await dovecot.wait_until("INBOX", [])
 
 
+async def test_nobody_waits_for_the_dns_of_a_stranger(gateway, dovecot, lovelace: SigningDomain, zone):
+    zone.silent.add("_dmarc.slow.example")
+    for number in range(3):
+        stranger = plain_mail("x\n", subject=f"Slow {number}", sender="x@slow.example")
+        await dovecot.append(stranger.as_bytes())
+    await dovecot.append(lovelace.sign(plain_mail("Good.\n").as_bytes()))
+    fetching = Fetching(gateway, mailbox(dovecot, refused_folder="Refused"))
+    async with fetching.running():
+        assert [request.text for request in await gateway.requests(1)] == ["Good."]
+        await dovecot.wait_until("Refused", [f"Slow {number}" for number in range(3)])
+    assert {str(error) for error in fetching.refusals} == {
+        "x@slow.example is not on the sender list of demo@airut.example"
+    }
+    assert not [question for question in zone.questions if "slow.example" in question]
+
+
 async def test_a_mail_that_trips_over_our_mistake_does_not_keep_others_out(
     gateway, dovecot, lovelace: SigningDomain, monkeypatch
 ):
