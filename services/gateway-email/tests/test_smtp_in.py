@@ -541,11 +541,21 @@ async def test_a_forwarded_mail_is_believed_by_the_seal_of_a_named_domain(
     assert (request.evidence.method, request.evidence.record["arc"]["believed"]) == ("arc", 1)
 
 
-async def test_a_client_that_takes_its_time_leaves_room_for_others(gateway, lovelace: SigningDomain):
+@pytest.mark.parametrize(
+    ("clients", "other"),
+    [
+        (["198.51.100.1"], "198.51.100.2"),
+        ([f"2001:db8::{number}:1" for number in range(1, 5)], "2001:db8:0:1::1"),  # one network of 64 bits
+    ],
+)
+async def test_a_client_that_takes_its_time_leaves_room_for_others(
+    gateway, lovelace: SigningDomain, clients: list[str], other: str
+):
     gateway.proxy_peers = ("127.0.0.1",)
 
     async def say(session, client: str) -> str:
-        session.writer.write(f"PROXY TCP4 {client} 192.0.2.1 1 25\r\n".encode())
+        header = f"TCP6 {client} 2001:db8::25" if ":" in client else f"TCP4 {client} 192.0.2.1"
+        session.writer.write(f"PROXY {header} 1 25\r\n".encode())
         await session.answer()
         for command in ("EHLO a.example", "MAIL FROM:<ada@lovelace.example>", "RCPT TO:<demo@airut.example>"):
             await session.say(command)
@@ -553,15 +563,15 @@ async def test_a_client_that_takes_its_time_leaves_room_for_others(gateway, love
 
     async with contextlib.AsyncExitStack() as stack:
         many = [
-            await say(await stack.enter_async_context(gateway.session()), "198.51.100.1")
-            for _ in range(admission.MAX_TRANSFERS)
+            await say(await stack.enter_async_context(gateway.session()), clients[number % len(clients)])
+            for number in range(admission.MAX_TRANSFERS_PER_PEER + 2)
         ]
         assert [text[:3] for text in many].count("354") == admission.MAX_TRANSFERS_PER_PEER
         assert many[-1] == "451 4.3.2 too many mails at the same time; try again later"
-        other = await stack.enter_async_context(gateway.session())
-        assert (await say(other, "198.51.100.2")).startswith("354")
+        another = await stack.enter_async_context(gateway.session())
+        assert (await say(another, other)).startswith("354")
         signed = lovelace.sign(plain_mail().as_bytes())
-        assert (await other.say_bytes(signed + b"\r\n.\r\n")).startswith("250")
+        assert (await another.say_bytes(signed + b"\r\n.\r\n")).startswith("250")
 
 
 @pytest.mark.parametrize(

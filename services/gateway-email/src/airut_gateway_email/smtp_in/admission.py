@@ -2,14 +2,14 @@
 
 import asyncio
 from collections import Counter
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address, ip_network
 
 from airut_gateway_email.errors import MailError, MailLater, MailRefused
 from airut_gateway_email.smtp_in.settings import SmtpSettings
 
 MAX_CONNECTIONS = 300
 MAX_CONNECTIONS_PER_PEER = 20
-MAX_TRANSFERS = 12
+MAX_TRANSFERS = 40
 """Mails being received or judged at the same moment; each may take the largest allowed size on the disk."""
 MAX_TRANSFERS_PER_PEER = 8
 """One client, however slow, leaves room for others."""
@@ -19,7 +19,8 @@ UNKNOWN = "?"
 
 
 class Gate:
-    """Counts who is inside. Clients whose address is not known yet count in the total alone."""
+    """Counts who is inside. Clients whose address is not known yet count in the total alone; those of one IPv6 network
+    of 64 bits, which is what a single customer has (RFC 6177, section 2), are one."""
 
     def __init__(self) -> None:
         self._clients: Counter[str] = Counter()
@@ -31,31 +32,40 @@ class Gate:
         """Take a client in, or say why not."""
         if client != UNKNOWN and not settings.welcomes(client):
             return MailRefused("mail is taken from known mail servers only", code=554)
-        full = client != UNKNOWN and self._clients[client] >= MAX_CONNECTIONS_PER_PEER
+        counted = _customer(client)
+        full = client != UNKNOWN and self._clients[counted] >= MAX_CONNECTIONS_PER_PEER
         if full or self._clients.total() >= MAX_CONNECTIONS:
             return MailLater("too many connections; try again later", code=421, status="4.7.0")
-        self._clients[client] += 1
+        self._clients[counted] += 1
         return None
 
     def leave(self, client: str) -> None:
         """Forget a client who was taken in."""
-        self._clients[client] -= 1
+        self._clients[_customer(client)] -= 1
         self._clients += Counter()  # forgets clients that are at zero
 
     def begin_transfer(self, client: str) -> bool:
         """Whether one more mail may be received from a client now."""
-        if self._transfers.total() >= MAX_TRANSFERS or self._transfers[client] >= MAX_TRANSFERS_PER_PEER:
+        counted = _customer(client)
+        if self._transfers.total() >= MAX_TRANSFERS or self._transfers[counted] >= MAX_TRANSFERS_PER_PEER:
             return False
-        self._transfers[client] += 1
+        self._transfers[counted] += 1
         self.no_transfers.clear()
         return True
 
     def end_transfer(self, client: str) -> None:
         """One mail less."""
-        self._transfers[client] -= 1
+        self._transfers[_customer(client)] -= 1
         self._transfers += Counter()
         if not self._transfers:
             self.no_transfers.set()
+
+
+def _customer(client: str) -> str:
+    if client == UNKNOWN:
+        return UNKNOWN
+    address = ip_address(client)
+    return str(ip_network((address, 64), strict=False)) if isinstance(address, IPv6Address) else client
 
 
 def plain_address(text: object) -> str:
