@@ -16,6 +16,7 @@ from airut_gateway_email.content.charsets import decode_text, decode_words
 from airut_gateway_email.content.flowed import unflow
 from airut_gateway_email.content.names import made_up_name, media_type_of, shown_name
 from airut_gateway_email.content.secured import SMIME, encrypted, opaque_content, without_armour
+from airut_gateway_email.content.stylesheets import TooIntricateError
 from airut_gateway_email.content.visible import clean_text, html_to_text
 from airut_gateway_email.content.winmail import TNEF, unpack
 from airut_gateway_email.errors import MailRefused, undecodable
@@ -193,9 +194,13 @@ def _html(part: Message) -> str:
 
 
 def _visible(data: bytes, charset: str | None) -> str:
+    refusal = "its HTML text is too long or too intricate; send plain text or attach a file"
     if len(data) > MAX_HTML_BYTES or data.count(b"<") > MAX_TAGS:
-        raise undecodable("its HTML text is too long or too intricate; send plain text or attach a file")
-    return html_to_text(decode_text(data, charset))
+        raise undecodable(refusal)
+    try:
+        return html_to_text(decode_text(data, charset))
+    except TooIntricateError:
+        raise undecodable(refusal) from None
 
 
 def _collect_winmail(part: Message, into: _Collected, *, is_body: bool) -> None:
