@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from airut_gateway_email.content.stylesheets import TooIntricateError
@@ -168,6 +168,29 @@ _EVIL = "<p class=x id=y lang=en title=t>evil</p>"
         f"<style>.q{{a:b}} .x{{;;color;display:none</style>{_EVIL}",
         f"<style>.x{{display:none}} }} .x{{display:block}} .5,.x{{display:block}} p,{{display:block}}</style>{_EVIL}",
         f"<style>.x{{display:none}} ;.x{{display:block}} p!{{display:block}} #1,p{{display:block}}</style>{_EVIL}",
+        *(
+            f"<style>.x{{display:none}} {broken}{{display:block!important;font-size:20px}}</style>{_EVIL}"
+            for broken in (
+                ">p",
+                "[a=],p",
+                "[=],p",
+                "[a=b c],p",
+                ":nth-child(q),p",
+                "::q,p",
+                "p,:-moz-placeholder",
+                "p::",
+                "p,:not()",
+                "p,:not(>p)",
+                "p,.",
+                "p..x",
+                "p,,p",
+                "p:x,p",
+                "#,p",
+                "p,*i",
+                "p,::q(a)",
+                "p,[a]i",
+            )
+        ),
         f"<style>p{{display:none}}</style></p>{_EVIL}",
         f"<style>@media /*print*/ screen{{.x{{display:none}}}}</style>{_EVIL}",
         f"<style>.x{{display:none}} @media screen\u00a0{{.x{{display:block}}}} {{.x{{display:block}}}}</style>{_EVIL}",
@@ -356,9 +379,10 @@ def test_a_mountain_of_tags_takes_little_time():
         "<style>p{color:red}" + " " * 300_000 + "</style>",
         "<style>" + "p:not(" * 5000 + "b" + ")" * 5000 + "{display:none}</style>",
         "<style>p{display:none}</style><xmp>x</xmp>",
+        "<style>.q{display:none}</style><a class=q href=x><table><a href=x>evil",
         "<p>" + "".join(f"<b title={index}>" for index in range(1000)) + "<p>x" * 1000,
     ],
-    ids=["depth", "matches", "siblings", "size", "brackets", "raw", "reopened"],
+    ids=["depth", "matches", "siblings", "size", "brackets", "raw", "ambiguous", "reopened"],
 )
 def test_what_would_take_long_or_cannot_be_told_is_refused(html: str):
     started = time.monotonic()
@@ -400,7 +424,11 @@ _SHARDS = st.lists(
 @settings(max_examples=300, deadline=None)
 @given(_SHARDS)
 def test_a_sheet_that_matches_nothing_changes_nothing(html: str):
-    assert html_to_text(f"<style>zz{{display:none}}</style>{html}").split() == html_to_text(html).split()
+    try:
+        text = html_to_text(f"<style>zz{{display:none}}</style>{html}")
+    except TooIntricateError:
+        assume(False)
+    assert "".join(text.split()) == "".join(html_to_text(html).split())
 
 
 @settings(max_examples=500, deadline=None)

@@ -14,6 +14,7 @@ from typing import Any, Final, override
 import css_inline
 import nh3
 import tinycss2
+import tinycss2.nth
 
 from airut_gateway_email.content.styles import Effect, effects, plain_style
 
@@ -41,8 +42,8 @@ _IMPLIED = frozenset({"p", "tbody", "tr", "colgroup"})
 _MARK = "airut-"
 _ATTRIBUTE = re.compile(r"[a-z][a-z0-9:_.-]*")
 
-_REWRITTEN = frozenset({"href", "style"})
-"""Attributes that nh3 does not leave as they were."""
+_REWRITTEN = frozenset({"href", "rel", "style"})
+"""Attributes that are not left as they were."""
 _CSS_TYPES = frozenset({"", "text/css"})
 _STATES = frozenset({"hover", "active", "focus", "visited", "link"})
 #: Of a moment in which nobody reads; the library takes such a rule for one that matches nothing.
@@ -77,6 +78,7 @@ _NO_RULES = frozenset(
 )  # fmt: skip
 
 
+_ASKED = re.compile(r" *[ij] *(?:= *[ijs] *(?:j *)?)?")
 _BLANKS = re.compile(r"[ \t\n\r\f]+")
 _NO_SCREEN = re.compile(
     r"(?:only )?(?:print|speech|aural|braille|embossed|handheld|projection|tty|tv)(?![^ ])"
@@ -85,7 +87,7 @@ _DARK = re.compile(r"prefers-color-scheme ?: ?dark")
 
 #: Selectors in the letters of `_shape`, as every browser reads them; the library would read some others as well.
 _COMPOUND = r"(?=[in.*\[:])[i*]?(?:n|\.i|\[|::?[if])*"
-_SELECTORS = re.compile(rf" *[>+~]? *{_COMPOUND}(?:(?: *[,>+~] *| +){_COMPOUND})* *")
+_SELECTORS = re.compile(rf" *{_COMPOUND}(?:(?: *[,>+~] *| +){_COMPOUND})* *")
 
 
 class TooIntricateError(Exception):
@@ -112,8 +114,9 @@ class _Rule:
     effects: Sequence[Effect]
 
     @property
-    def may_hide(self) -> bool:
-        return any(effect.hides or effect.is_colour for effect in self.effects)
+    def hiding(self) -> Sequence[Effect]:
+        """Those that may take text away."""
+        return [effect for effect in self.effects if effect.hides or effect.is_colour]
 
 
 @dataclass
@@ -124,6 +127,8 @@ class _Rules:
     attributes: set[str]
     selectors: int = 0
     walks: int = 0
+    odd: bool = False
+    """There is a name that not every browser knows; the others pass over the whole rule, and the library does not."""
 
 
 def has_stylesheet(html: str) -> bool:
@@ -163,7 +168,10 @@ def inline_stylesheets(html: str, *, attributes: set[str], dropped: frozenset[st
         html,
         tags=names - _OUTER,
         clean_content_tags=set(dropped),
-        attributes={"*": {"class", "id", "lang", *attributes, *rules.attributes - {"href"}}, "a": {"href"}},
+        attributes={
+            "*": {"class", "id", "lang", *attributes, *rules.attributes - {"href", "rel"}},
+            "a": {"href"},
+        },
         attribute_filter=_filtered,
         url_schemes={"http", "https", "mailto"},
         link_rel=None,
@@ -174,13 +182,17 @@ def inline_stylesheets(html: str, *, attributes: set[str], dropped: frozenset[st
         inline_style_tags=False, load_remote_stylesheets=False, extra_css="\n".join(rules.css)
     )
     try:
-        return inliner.inline(whole)
+        inlined = inliner.inline(whole)
     except css_inline.InlineError as error:
         raise TooIntricateError from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # a panic in Rust is no Exception
             raise
         raise TooIntricateError from error
+    # Some trees, as of links in links, are others when they are parsed again: text would leave what hides it.
+    if _LEVEL.findall(inlined)[4:-2] != _LEVEL.findall(body):
+        raise TooIntricateError
+    return inlined
 
 
 def _filtered(_tag: str, name: str, value: str) -> str:
@@ -261,12 +273,13 @@ def _add(rule: _Rule, found: _Rules) -> None:
         if not _note_selectors(tokens, noted):
             return
     except TooIntricateError:
-        if rule.may_hide:
+        if rule.hiding:
             raise
         return
     if noted.attributes & _REWRITTEN and any(effect.hides for effect in rule.effects):
         raise TooIntricateError
-    found.css.append(f"{rule.selectors}{{{';'.join(map(str, rule.effects))}}}")
+    declarations = ";".join(map(str, rule.hiding if noted.odd else rule.effects))
+    found.css.append(f"{rule.selectors}{{{declarations}}}")
     found.attributes |= noted.attributes
     found.selectors += noted.selectors
     found.walks += noted.walks
@@ -288,7 +301,7 @@ def _flat(nodes: Sequence[Any], outer: str, when: _When) -> Iterator[_Rule]:
         if node.type == "qualified-rule":
             inner = tinycss2.parse_blocks_contents(node.content, skip_comments=True, skip_whitespace=True)
             if outer:  # a rule in a rule, newer than the library
-                if any(rule.may_hide for rule in _flat(inner, "x", when)):
+                if any(rule.hiding for rule in _flat(inner, "x", when)):
                     raise TooIntricateError
                 continue
             yield from _flat(inner, tinycss2.serialize(node.prelude) or "?", when)
@@ -324,7 +337,7 @@ def _query(query: str) -> _When:
 
 def _shape(tokens: Sequence[Any]) -> str:
     """One letter for each token."""
-    letters = {"ident": "i", "function": "f", "[] block": "[", "whitespace": " "}
+    letters = {"ident": "i", "function": "f", "[] block": "[", "whitespace": " ", "string": "s"}
     return "".join(
         one.value
         if one.type == "literal" and one.value in ".*:,>+~"
@@ -335,12 +348,17 @@ def _shape(tokens: Sequence[Any]) -> str:
     )
 
 
-def _note_selectors(tokens: Sequence[Any], found: _Rules, *, negated: bool = False) -> bool:
+def _note_selectors(
+    tokens: Sequence[Any], found: _Rules, *, negated: bool = False, relative: bool = False
+) -> bool:
     """Count what must be compared, note attributes that are asked for, and refuse what the library passes over.
     False if they are no selectors at all."""
     if any(one in ("|", "&") for one in tokens):
         raise TooIntricateError
-    if not _SELECTORS.fullmatch(_shape(tokens)):
+    shape = _shape(tokens)
+    if relative:  # div:has(> p)
+        shape = re.sub(r"^ *[>+~]", "", shape)
+    if not _SELECTORS.fullmatch(shape):
         return False
     colons = 0
     for one in tokens:
@@ -348,18 +366,24 @@ def _note_selectors(tokens: Sequence[Any], found: _Rules, *, negated: bool = Fal
         if one.type in ("ident", "hash", "[] block", "function") or one == "*":
             found.selectors += 1
         if one.type == "[] block":
-            _note_attribute(one.content, found)
+            if not _note_attribute(one.content, found):
+                return False
         elif one == "~":
             found.walks += 1
         elif before and one.type == "ident":
             _check_pseudo_class(one.lower_value, found, is_element=before == 2, negated=negated)
+        elif before == 2:
+            found.odd = True
         elif before == 1 and one.type == "function" and not _check_function(one, found, negated=negated):
             return False
     return True
 
 
 def _check_pseudo_class(name: str, found: _Rules, *, is_element: bool, negated: bool) -> None:
-    if is_element or name in _PSEUDO_ELEMENTS or name in _STATES or (name in _NEVER_TRUE and not negated):
+    if name in _STATES and not is_element:
+        return
+    if is_element or name in _PSEUDO_ELEMENTS or (name in _NEVER_TRUE and not negated):
+        found.odd = True
         return
     if name not in _POSITIONS:
         raise TooIntricateError
@@ -372,19 +396,30 @@ def _check_function(function: Any, found: _Rules, *, negated: bool) -> bool:
     if function.lower_name.startswith("nth"):
         if any(one.type == "ident" and one.lower_value == "of" for one in function.arguments):
             raise TooIntricateError
+        if tinycss2.nth.parse_nth(function.arguments) is None:
+            return False
         found.walks += 1
         return True
     before = found.walks
-    valid = _note_selectors(function.arguments, found, negated=negated or function.lower_name == "not")
-    if function.lower_name == "has":
+    negated, relative = negated or function.lower_name == "not", function.lower_name == "has"
+    valid = _note_selectors(function.arguments, found, negated=negated, relative=relative)
+    if relative:
         if found.walks > before:
             raise TooIntricateError  # a walk at each step of a walk
         found.walks += 1
     return valid
 
 
-def _note_attribute(content: Sequence[Any], found: _Rules) -> None:
-    name = next((one.lower_value for one in content if one.type == "ident"), "")
+def _note_attribute(content: Sequence[Any], found: _Rules) -> bool:
+    equals, flags = ("=", "~=", "|=", "^=", "$=", "*="), ("i", "s")
+    shape = "".join(
+        "=" if one in equals else "j" if one.type == "ident" and one.lower_value in flags else _shape([one])
+        for one in content
+    )
+    if not _ASKED.fullmatch(shape):
+        return False
+    name = next(one.lower_value for one in content if one.type == "ident")
     if not _ATTRIBUTE.fullmatch(name) or name == "data-css-inline":
         raise TooIntricateError
     found.attributes.add(name)
+    return True
