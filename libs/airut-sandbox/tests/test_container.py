@@ -6,9 +6,11 @@ import secrets
 import signal
 import time
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
+from airut_sandbox import sandbox as sandbox_module
 from airut_sandbox.container import Mount, open_sandbox, remove_leftovers
 from airut_sandbox.creation import create_container
 from airut_sandbox.errors import SandboxError
@@ -153,6 +155,22 @@ async def test_a_sandbox_that_died_before_its_start_is_not_made_again(bench: Ben
     """Podman would start a second process, which nobody checked and which has no network."""
     async with open_sandbox(bench.podman, bench.shell("sleep 1000")) as sandbox:
         os.kill(sandbox.pid, signal.SIGKILL)
+        with pytest.raises(SandboxError, match="died"):
+            await sandbox.run(b"prompt", Output(), 60)
+    assert await bench.containers() == []
+
+
+async def test_a_sandbox_that_dies_while_its_disk_is_looked_at_has_died(bench: Bench, monkeypatch) -> None:
+    async with open_sandbox(bench.podman, bench.shell("sleep 1000")) as sandbox:
+        look = sandbox_module.open_disk_watch
+
+        def look_too_late(*args, pid: int, **options):
+            os.kill(pid, signal.SIGKILL)
+            while Path(f"/proc/{pid}/root/proc").exists():
+                time.sleep(0.01)
+            return look(*args, pid=pid, **options)
+
+        monkeypatch.setattr(sandbox_module, "open_disk_watch", look_too_late)
         with pytest.raises(SandboxError, match="died"):
             await sandbox.run(b"prompt", Output(), 60)
     assert await bench.containers() == []

@@ -149,10 +149,13 @@ class Sandbox:
                 return replace(done, disk=await self._disk_end(disk))
         except SandboxRefused:
             raise
-        except SandboxError:
+        except SandboxError as error:
             # Stopped while it was starting: that is not an error of anybody.
             if self._stopping:
                 return self._stopped()
+            # Whatever was being done with it then, that it could not be done says less.
+            if not self._started and self._is_gone():
+                raise SandboxError(_DIED) from error
             raise
         finally:
             loop.remove_reader(self._created.pidfd)
