@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 
 from airut_common.processes import run
-from airut_demo.installation import DemoInstallation
+from airut_demo.__main__ import cache_folder
+from airut_demo.installation import GIT_TOKEN, DemoInstallation
+from airut_demo.world.world import REPOSITORY
+from airut_sandbox.base_image import ensure_base_image
+from airut_sandbox.podman import probe_podman
 
 from .conftest import ALL, Site, bash, text_of
 
@@ -18,6 +22,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")
 
 STOP_SECONDS = 10.0
 """The agent has to be gone within 5 s of the orchestrator's hearing of it; the rest is the mail's way."""
+MANUAL = Path(__file__).parents[2] / "docs" / "operations.md"
 WORK = "echo half > /workspace/half.txt; echo begun > /outbox/begun.txt; sleep 60; echo never"
 
 
@@ -88,11 +93,8 @@ async def test_the_commands_of_the_manual(site: Site, tmp_path: Path) -> None:
     await site.send(f"Do {site.script(bash(WORK), ALL)}", subject="By the manual")
     task = await site.until("By the manual", "running")
     await _until_file_of(site, "By the manual")
-    block = (
-        MANUAL.read_text().partition("## Start, change, stop")[2].partition("```sh\n")[2].partition("```")[0]
-    )
     # The first starts the installation, which runs here already.
-    lines = [line.partition("#")[0] for line in block.splitlines() if not line.startswith("airut up ")]
+    _, *lines = (line.partition("#")[0] for line in block_below("## Start, change, stop").splitlines())
     said = {}
     mail = tmp_path / "saved.eml"
     mail.write_text("From: ada@lovelace.example\nTo: demo@airut.example\nSubject: Hi\n\nHi\n")
@@ -107,6 +109,42 @@ async def test_the_commands_of_the_manual(site: Site, tmp_path: Path) -> None:
     assert task["id"] in said["stop"][1]
     assert "nothing changed" in said["apply"][1]
     await site.until("By the manual", "stopped")
+
+
+async def test_a_secret_by_the_commands_of_the_manual(site: Site) -> None:
+    folder = site.installation.config_file.parent
+    (folder / "token.txt").write_text(site.world.git_token)
+    told = {"GITHUB_TOKEN": GIT_TOKEN, "--repo website": f"--repo {REPOSITORY}"}
+    block = block_below("## Secrets")
+    for name, ours in told.items():
+        assert name in block
+        block = block.replace(name, ours)
+    first, listed, removed = block.splitlines()
+    has_it = await shell(f"{first}\n{listed}", folder=folder)
+    try:
+        lost_it = await shell(f"{removed}\n{listed}", folder=folder)
+    finally:
+        await shell(first, folder=folder)
+    assert lost_it.split().count("no") == has_it.split().count("no") + 1
+    assert await shell(listed, folder=folder) in has_it
+
+
+async def test_a_user_of_its_own_by_the_commands_of_the_manual(tmp_path: Path) -> None:
+    podman = await probe_podman(tmp_path / "podman", runtime=None)
+    image = await ensure_base_image(podman, cache_dir=cache_folder() / "base-image")
+    # In a container there is no systemd that could keep a user's runtime folder.
+    script = f"""
+        sudo() {{ "$@"; }}
+        loginctl() {{ echo "asked for: $*"; }}
+        {block_below("user of its own, not as root")}
+        id --user --name airut
+        cat /etc/subuid /etc/subgid
+    """
+    argv = ("run", "--rm", "--network=none", image, "bash", "-euc", script)
+    said = (await podman.run(*argv)).stdout.decode().split()
+    assert "airut" in said
+    assert said.count("airut:200000:65536") == 2
+    assert "enable-linger" in said
 
 
 async def _airut(site: Site, *command: str) -> tuple[int, str]:
@@ -128,20 +166,18 @@ async def _until_file_of(site: Site, subject: str) -> None:
             await asyncio.sleep(0.1)
 
 
-MANUAL = Path(__file__).parents[2] / "docs" / "operations.md"
+def block_below(words: str) -> str:
+    """The first block of commands below these words of the manual."""
+    return MANUAL.read_text().partition(words)[2].partition("```sh\n")[2].partition("```")[0]
 
 
-def commands(title: str) -> str:
-    """A block of the manual, by its first line."""
-    return MANUAL.read_text().partition(f"```sh\n# {title}")[2].partition("\n")[2].partition("```")[0]
-
-
-async def shell(script: str, **environment: str) -> str:
-    """Run commands as an operator would; what they said."""
+async def shell(script: str, *, folder: Path | None = None, **environment: str) -> str:
+    """Run commands as an operator would, in this folder; what they said."""
     programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = await run(
         ["bash", "-euo", "pipefail", "-c", script],
         timeout_seconds=120,
+        cwd=folder,
         env={**os.environ, **environment, "PATH": programs},
     )
     return done.stdout.decode()
@@ -156,9 +192,13 @@ async def test_a_backup_is_restored_elsewhere_and_the_conversation_goes_on(
     )
     await site.installation.stop()
     backup = str(tmp_path / "backup.tar.gz")
-    await shell(commands("backup"), AIRUT=str(site.installation.folder), BACKUP=backup)
+    await shell(
+        block_below("## Backup, restore, upgrade"), AIRUT=str(site.installation.folder), BACKUP=backup
+    )
     (site.installation.folder / "state").rename(tmp_path / "lost")
-    said = await shell(commands("restore"), AIRUT=str(elsewhere), BACKUP=backup)
+    said = await shell(
+        block_below('--directory "$AIRUT" airut.yaml state'), AIRUT=str(elsewhere), BACKUP=backup
+    )
     assert "is valid" in said
     restored = DemoInstallation(elsewhere)
     assert restored.id
