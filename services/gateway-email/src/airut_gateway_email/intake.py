@@ -75,7 +75,7 @@ class Intake:
         author = _author(mail)
         config = self._repo(arrival.recipient)
         self._refuse_automatic(mail, author, arrival.envelope)
-        if isinstance(arrival.envelope, Mailbox):
+        if isinstance(arrival.envelope, Mailbox) and self._email().authentication.mode == "native":
             # Mails of a mailbox are taken in one after the other: no stranger's DNS keeps the next one waiting. There
             # is nobody here who could learn from a refusal who is on the list.
             self._allowed_by(author, config, arrival.recipient)
