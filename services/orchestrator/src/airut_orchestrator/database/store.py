@@ -11,7 +11,7 @@ from functools import update_wrapper
 from types import MappingProxyType
 from typing import Any, Concatenate
 
-from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, delete, exists, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from airut_common.contracts.v1 import FINAL_STATES, Reply, TaskRequest, TaskState, new_id, utc_now
@@ -121,19 +121,27 @@ class Store:
             for repo in {request.repo for request in requests} & max_queue.keys()
         }
         added: list[QueuedTask | None] = []
+        opening: list[QueuedTask] = []
         for request in requests:
             if request.id in known:
+                _write(session, opening)
                 added.append(_add_again(session, request))
                 continue
             known.add(request.id)
-            row, task = _add(session, request)
             is_full = request.repo in waiting and waiting[request.repo] >= max_queue[request.repo]
-            if is_full and (reply := too_many(task)):
-                _answer_waiting(session, row, reply, "the queue is full")
-                task = replace(task, turned_away=True)
-            elif request.repo in waiting:
+            if request.conversation is None and not is_full:
+                task = _opening(request)
+                opening.append(task)
+            else:
+                _write(session, opening)  # what came before it stands before it
+                row, task = _add(session, request)
+                if is_full and (reply := too_many(task)):
+                    _answer_waiting(session, row, reply, "the queue is full")
+                    task = replace(task, turned_away=True)
+            if request.repo in waiting and not task.turned_away:
                 waiting[request.repo] += 1
             added.append(task)
+        _write(session, opening)
         return added
 
     @transaction
@@ -417,6 +425,54 @@ class Store:
         session.execute(
             update(Task).where(Task.id == task, Task.state.in_(ACTIVE), self._leased).values(**values)
         )
+
+
+def _opening(request: TaskRequest) -> QueuedTask:
+    """The first task of a new conversation. Nothing can stand before it, so nothing is asked."""
+    return QueuedTask(
+        request=request,
+        conversation=new_id(),
+        agent_session=None,
+        attempts=0,
+        sandbox=None,
+        claimed_at=utc_now(),
+        place=1,
+    )
+
+
+def _write(session: Session, opening: list[QueuedTask]) -> None:
+    """Conversations that begin, each with its task, in this order; most messages are such, and all of them take two
+    statements."""
+    if not opening:
+        return
+    session.execute(
+        insert(Conversation),
+        [
+            {
+                "id": task.conversation,
+                "repo": task.request.repo,
+                "created_at": task.claimed_at,
+                "last_activity_at": task.claimed_at,
+            }
+            for task in opening
+        ],
+    )
+    session.execute(
+        insert(Task),
+        [
+            {
+                "id": task.id,
+                "conversation": task.conversation,
+                "repo": task.request.repo,
+                "state": "queued",
+                "attempts": 0,
+                "request": task.request.model_dump_json(),
+                "claimed_at": task.claimed_at,
+            }
+            for task in opening
+        ],
+    )
+    opening.clear()
 
 
 def _add(session: Session, request: TaskRequest) -> tuple[Task, QueuedTask]:
