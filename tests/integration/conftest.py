@@ -23,7 +23,7 @@ from airut_demo.world.messages_api import Say, Script, ToolUse
 from airut_demo.world.world import GIT_NAME, MODEL_NAME, REPOSITORY, USER, World, open_world
 from airut_egress.testing.origin import Origin
 from airut_sandbox.base_image import ensure_base_image
-from airut_sandbox.podman import probe_podman
+from airut_sandbox.podman import Podman, probe_podman
 
 TASK_SECONDS = 120.0
 BULK_NAME, PLAIN_NAME, SINK_NAME = "bulk.demo.example", "plain.demo.example", "sink.demo.example"
@@ -192,10 +192,15 @@ async def bulk_origin(world: World) -> AsyncIterator[Mapping[str, str]]:
             await process.communicate()
 
 
+async def podman_with_image(folder: Path) -> tuple[Podman, str]:
+    """Podman, with its state in this folder, and the base image."""
+    podman = await probe_podman(folder / "podman", runtime=None)
+    return podman, await ensure_base_image(podman, cache_dir=cache_folder() / "base-image")
+
+
 async def open_site(folder: Path) -> AsyncIterator[Site]:
     """A site of one's own, and nothing of it left in Podman afterwards."""
-    podman = await probe_podman(folder / "podman", runtime=None)
-    image = await ensure_base_image(podman, cache_dir=cache_folder() / "base-image")
+    podman, image = await podman_with_image(folder)
     files = {
         **{name: (Path(__file__).parent / name).read_text() for name in ("probe.py", "neighbours.py")},
         ".airut/network-allowlist.yaml": ALLOWLIST,

@@ -10,13 +10,10 @@ from pathlib import Path
 import pytest
 
 from airut_common.processes import run
-from airut_demo.__main__ import cache_folder
 from airut_demo.installation import GIT_TOKEN, DemoInstallation
 from airut_demo.world.world import REPOSITORY
-from airut_sandbox.base_image import ensure_base_image
-from airut_sandbox.podman import probe_podman
 
-from .conftest import ALL, Site, bash, text_of
+from .conftest import ALL, Site, bash, podman_with_image, text_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 
@@ -130,8 +127,7 @@ async def test_a_secret_by_the_commands_of_the_manual(site: Site) -> None:
 
 
 async def test_a_user_of_its_own_by_the_commands_of_the_manual(tmp_path: Path) -> None:
-    podman = await probe_podman(tmp_path / "podman", runtime=None)
-    image = await ensure_base_image(podman, cache_dir=cache_folder() / "base-image")
+    podman, image = await podman_with_image(tmp_path)
     # In a container there is no systemd that could keep a user's runtime folder.
     script = f"""
         sudo() {{ "$@"; }}

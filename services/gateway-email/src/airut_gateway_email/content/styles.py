@@ -314,23 +314,30 @@ def _transform(value: list[Any]) -> bool | None:
         if token.type != "function":
             continue
         inner = [one for one in token.arguments if one.type in ("number", "percentage", "dimension")]
-        if token.lower_name.startswith("scale") and any(abs(one.value) < 0.05 for one in inner):
+        if token.lower_name.startswith("scale") and _is_shrunk(inner):
             return True
         if token.lower_name.startswith("matrix") and inner and inner[0].value == 0:
             return True
-        if token.lower_name.startswith("translate") and any(abs(one) >= 1000 for one in _lengths(inner)):
+        if token.lower_name.startswith("translate") and _is_moved_away(inner):
             return True
     return False if value else None
 
 
 def _scale(value: list[Any]) -> bool | None:
     inner = [one for one in value if one.type in ("number", "percentage")]
-    return any(abs(one.value) < 0.05 for one in inner) if inner else False if _idents(value) else None
+    return _is_shrunk(inner) if inner else False if _idents(value) else None
 
 
 def _translate(value: list[Any]) -> bool | None:
-    lengths = _lengths(value)
-    return any(abs(one) >= 1000 for one in lengths) if lengths else False if _idents(value) else None
+    return _is_moved_away(value) if _lengths(value) else False if _idents(value) else None
+
+
+def _is_shrunk(factors: Sequence[Any]) -> bool:
+    return any(abs(one.value) < 0.05 for one in factors)
+
+
+def _is_moved_away(lengths: Sequence[Any]) -> bool:
+    return any(abs(one) >= 1000 for one in _lengths(lengths))
 
 
 _HIDING: Final[dict[str, Callable[[list[Any]], bool | str | None]]] = {

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from html import escape
 from html.parser import HTMLParser
 from typing import Any, Final, override
 
@@ -234,7 +235,7 @@ class _Document(HTMLParser):
             known = {name: (value or "").lower() for name, value in attrs}
             self._media = known.get("media", "") if known.get("type", "") in _CSS_TYPES else None
         elif tag.startswith(_MARK):
-            written = "".join(f' {name}="{_escaped(value or "")}"' for name, value in attrs)
+            written = "".join(f' {name}="{escape(value or "")}"' for name, value in attrs)
             self.attributes[tag.removeprefix(_MARK)] += written  # of two alike the first counts, as in HTML
 
     @override
@@ -245,10 +246,6 @@ class _Document(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._media is not None:
             self.sheets.append((self._media, data))
-
-
-def _escaped(value: str) -> str:
-    return value.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _rules(sheets: Sequence[tuple[str, str]]) -> _Rules:

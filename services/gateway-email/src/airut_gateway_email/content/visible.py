@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from html.parser import HTMLParser
 from typing import override
 
@@ -169,7 +170,7 @@ class _VisibleOnly(HTMLParser):
         if written:
             self._depth += 1
             target = known.get("href") if tag == "a" else None
-            self.pieces.append(f'<a href="{_quoted(target)}">' if target else f"<{tag}>")
+            self.pieces.append(f'<a href="{escape(target)}">' if target else f"<{tag}>")
         self._open.append((look, written))
 
     @override
@@ -235,7 +236,3 @@ def _alike(color: str, background: str) -> bool:
         return False
     channels = zip(bytes.fromhex(color[1:]), bytes.fromhex(background[1:]), strict=True)
     return all(abs(one - other) <= NEAR for one, other in channels)
-
-
-def _quoted(value: str) -> str:
-    return value.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")

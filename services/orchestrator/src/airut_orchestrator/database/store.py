@@ -128,17 +128,20 @@ class Store:
                 added.append(_add_again(session, request))
                 continue
             known.add(request.id)
-            is_full = request.repo in waiting and waiting[request.repo] >= max_queue[request.repo]
-            if request.conversation is None and not is_full:
+            going_on = _continued(session, request)
+            if going_on is None:
                 task = _opening(request)
                 opening.append(task)
             else:
                 _write(session, opening)  # what came before it stands before it
-                row, task = _add(session, request)
-                if is_full and (reply := too_many(task)):
-                    _answer_waiting(session, row, reply, "the queue is full")
-                    task = replace(task, turned_away=True)
-            if request.repo in waiting and not task.turned_away:
+                task = _add(session, request, going_on)
+            is_full = request.repo in waiting and waiting[request.repo] >= max_queue[request.repo]
+            if is_full and (reply := too_many(task)):
+                _write(session, opening)
+                row = session.scalars(select(Task).where(Task.id == task.id)).one()
+                _answer_waiting(session, row, reply, "the queue is full")
+                task = replace(task, turned_away=True)
+            elif request.repo in waiting:
                 waiting[request.repo] += 1
             added.append(task)
         _write(session, opening)
@@ -475,10 +478,9 @@ def _write(session: Session, opening: list[QueuedTask]) -> None:
     opening.clear()
 
 
-def _add(session: Session, request: TaskRequest) -> tuple[Task, QueuedTask]:
-    conversation, is_new = _conversation(session, request)
-    if not is_new:
-        request = _answered_as_before(session, request, conversation)
+def _add(session: Session, request: TaskRequest, conversation: Conversation) -> QueuedTask:
+    conversation.last_activity_at = utc_now()
+    request = _answered_as_before(session, request, conversation)
     task = Task(
         id=request.id,
         conversation=conversation.id,
@@ -490,9 +492,7 @@ def _add(session: Session, request: TaskRequest) -> tuple[Task, QueuedTask]:
     )
     session.add(task)
     session.flush()
-    if is_new:  # nothing can stand before it, and most are: so nothing is asked
-        return task, replace(_queued(task, conversation), place=1)
-    return task, _placed(session, task, conversation)
+    return _placed(session, task, conversation)
 
 
 def _add_again(session: Session, request: TaskRequest) -> QueuedTask | None:
@@ -531,17 +531,10 @@ def _at_their_limit(session: Session, max_concurrent: Mapping[str, int]) -> list
     ]
 
 
-def _conversation(session: Session, request: TaskRequest) -> tuple[Conversation, bool]:
-    """The one that a request goes on with, or a new one; whether it is new."""
-    now = utc_now()
+def _continued(session: Session, request: TaskRequest) -> Conversation | None:
+    """The conversation that a request goes on with; None when it begins one."""
     found = _find(session, request.conversation) if request.conversation else None
-    if found is not None and found.repo == request.repo:
-        found.last_activity_at = now
-        return found, False
-    fresh = Conversation(id=new_id(), repo=request.repo, created_at=now, last_activity_at=now)
-    session.add(fresh)
-    session.flush()
-    return fresh, True
+    return found if found is not None and found.repo == request.repo else None
 
 
 def _answered_as_before(session: Session, request: TaskRequest, conversation: Conversation) -> TaskRequest:
