@@ -7,6 +7,7 @@ import pytest
 
 from airut_common.processes import Completed, ProcessFailed
 from airut_sandbox.image_facts import image_exists, images_of, inspect_images
+from airut_sandbox.image_store import ImageStore
 from airut_sandbox.podman import Podman
 
 LISTED = [
@@ -20,6 +21,7 @@ class Removing:
     """Podman, while somebody else removes images: its first lists fail."""
 
     def __init__(self, failures: int) -> None:
+        self.image_store = ImageStore()
         self.failures = failures
         self.asked = 0
 
@@ -47,6 +49,7 @@ class Spoiled:
     """Podman, whose answers to `image inspect` and `image exists` are spoiled a few times."""
 
     def __init__(self, *, failures: int, there: bool) -> None:
+        self.image_store = ImageStore()
         self.left = {"inspect": failures, "exists": failures}
         self.there = there
 

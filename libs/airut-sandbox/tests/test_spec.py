@@ -49,6 +49,7 @@ def _arguments(spec: SandboxSpec, podman: Podman = PODMAN) -> list[str]:
         mounts=spec.mounts,
         env_path=Path("/env"),
         id_path=Path("/id"),
+        pid_path=Path("/pid"),
         unset=["A"],
     )
 

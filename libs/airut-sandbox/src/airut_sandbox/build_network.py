@@ -48,6 +48,7 @@ async def open_namespace(
             # may become another's.
             async with asyncio.timeout(None) as alive:
                 with sandbox.watched(lambda: alive.reschedule(loop.time())):
+                    await sandbox.inspected()
                     yield sandbox, Path(f"/proc/{sandbox.pid}/ns/net")
         except TimeoutError as error:
             if not alive.expired():

@@ -1,5 +1,6 @@
 """From a specification to a container whose namespaces exist and were checked, with nothing running in it yet."""
 
+import asyncio
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from .image_facts import inspect_images
 from .limits import limit_differences, read_groups, read_limits
 from .podman import ImageFacts, Podman
 from .readback import Expected, ExpectedMount, Facts, differences, expect_mount, read_facts
-from .removal import remove_container
+from .removal import despite_cancellation, remove_container
 from .seccomp import profile_differences
 from .spec import Mount, SandboxSpec, create_arguments, env_file, own_files, to_unset
 from .streams import Pipe
@@ -49,8 +50,16 @@ class Streams:
 
 
 @dataclass(frozen=True)
+class Inspection:
+    """What Podman says of a container that it made as it was asked to."""
+
+    layer: Path | None
+    """The host's folder with what the container itself writes; None where the storage driver has none."""
+
+
+@dataclass(frozen=True)
 class Created:
-    """A container that exists and passed every check that can be made before it starts."""
+    """A container that exists and that the kernel confines as asked, as far as it can be seen before it starts."""
 
     id: str
     pid: int
@@ -64,8 +73,9 @@ class Created:
     expected: Expected
     limits_enforced: bool
     groups: Mapping[str, Path]
-    layer: Path | None
-    """The host's folder with what the container itself writes; None where the storage driver has none."""
+    inspection: asyncio.Task[Inspection]
+    """Podman is still being asked. Nothing may run before it has answered: SandboxRefused when it made something else
+    than what was asked for, SandboxError when it does not say."""
     streams: Streams
 
     def close(self) -> None:
@@ -83,7 +93,7 @@ async def create_container(
     look: Callable[..., Facts] = read_facts,
 ) -> Created:
     """Create, initialise and check. `folder` takes our small files, `stack` the container's removal; `look` reads
-    the kernel's answer.
+    the kernel's answer. Podman's own is on its way when this returns: its network can be made meanwhile.
 
     Raises:
         SandboxRefused: the image or the kernel's answer is not acceptable.
@@ -99,6 +109,7 @@ async def create_container(
         mounts=mounts,
         env_path=env_path,
         id_path=folder / "id",
+        pid_path=folder / "pid",
         unset=to_unset(image.environment, spec.environment),
     )
     with _as_sandbox_error("the container could not be created"):
@@ -108,10 +119,22 @@ async def create_container(
     stack.push_async_callback(remove_container, podman, container_id)
     streams = await _initialise(podman, container_id)
     try:
-        return await _check(podman, spec, container_id, mounts=mounts, streams=streams, look=look)
+        inspection = asyncio.create_task(_inspect(podman, spec, container_id), name="inspect container")
+        # Not cut short: a Podman that is killed may leave a lock behind.
+        stack.push_async_callback(lambda: despite_cancellation(_settle(inspection)))
+        return _check(
+            podman, spec, container_id,
+            pid_file=folder / "pid", mounts=mounts, streams=streams, inspection=inspection, look=look,
+        )  # fmt: skip
     except BaseException:
         streams.close()
         raise
+
+
+async def _settle(inspection: asyncio.Task[Inspection]) -> None:
+    await asyncio.wait([inspection])
+    if not inspection.cancelled():
+        inspection.exception()  # whoever runs the sandbox hears it
 
 
 def _read_id(path: Path) -> str:
@@ -182,32 +205,41 @@ async def _initialise(podman: Podman, container_id: str) -> Streams:
     return streams
 
 
-async def _check(
+async def _inspect(podman: Podman, spec: SandboxSpec, container_id: str) -> Inspection:
+    with _as_sandbox_error("the container could not be inspected"):
+        done = await podman.run("container", "inspect", container_id)
+        inspected = json.loads(done.stdout)[0]
+        config = json.loads(Path(inspected["OCIConfigPath"]).read_bytes())
+    if found := list(_asked(config, spec)):
+        raise _not_confined(found)
+    return Inspection(_layer(inspected))
+
+
+def _check(
     podman: Podman,
     spec: SandboxSpec,
     container_id: str,
     *,
+    pid_file: Path,
     mounts: list[Mount],
     streams: Streams,
+    inspection: asyncio.Task[Inspection],
     look: Callable[..., Facts],
 ) -> Created:
-    with _as_sandbox_error("the container could not be inspected"):
-        done = await podman.run("container", "inspect", container_id)
-        inspected = json.loads(done.stdout)[0]
-        pid = int(inspected["State"]["Pid"])
+    with _as_sandbox_error("the container's process is not known"):
+        pid = int(pid_file.read_text("ascii"))
         pidfd = os.pidfd_open(pid)
     try:
-        config = json.loads(Path(inspected["OCIConfigPath"]).read_bytes())
         stub = Path(f"/proc/{pid}/cmdline").read_bytes()
         facts = look(pid, [mount.target for mount in mounts] + list(_INIT_TARGETS))
         expected = Expected(_expected_mounts(podman, mounts, facts), podman.rootless, executed=False)
         groups = read_groups(pid)
-        found = [*differences(facts, expected), *_asked(config, spec)]
+        found = differences(facts, expected)
         weak = limit_differences(read_limits(groups), spec.limits)
         if podman.limits_enforced:
             found += weak
         if found:
-            raise SandboxRefused("the sandbox is not confined as asked: " + "; ".join(found))
+            raise _not_confined(found)
     except OSError as error:
         os.close(pidfd)
         raise SandboxRefused(f"the sandbox could not be checked: {error}") from error
@@ -218,16 +250,20 @@ async def _check(
         id=container_id,
         pid=pid,
         pidfd=pidfd,
-        pid_file=Path(inspected["PidFile"]),
+        pid_file=pid_file,
         user_ns=facts.namespaces["user"],
         net_ns=facts.namespaces["net"],
         stub=stub,
         expected=expected,
         limits_enforced=not weak,
         groups=groups,
-        layer=_layer(inspected),
+        inspection=inspection,
         streams=streams,
     )
+
+
+def _not_confined(found: list[str]) -> SandboxRefused:
+    return SandboxRefused("the sandbox is not confined as asked: " + "; ".join(found))
 
 
 def _layer(inspected: Mapping[str, Any]) -> Path | None:

@@ -39,6 +39,7 @@ __all__ = [
     "ImageRefused",
     "Overlay",
     "ensure_image",
+    "find_image",
     "git_config",
 ]
 
@@ -68,6 +69,8 @@ class ImageRef:
     id: str
     tag: str
     built: bool
+    watched_base: str | None
+    """The installation's base image, where the Dockerfile uses it: its change makes a new image."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ async def ensure_image(
     # The same tag in two stores is two images: the lock is per store, which the state directory stands for.
     lock = _in_progress.setdefault(f"{podman.state_dir}\0{build.tag}", asyncio.Lock())
     async with lock:
-        return await _find(build) or await _build(build)
+        return await find_image(podman, build.tag, build.watched_base, max_age) or await _build(build)
 
 
 def _read_dockerfile(context: Path) -> str:
@@ -165,24 +168,31 @@ def _read_dockerfile(context: Path) -> str:
         raise ImageRefused(f"{_SHOWN_DOCKERFILE} is not UTF-8 text") from None
 
 
-async def _find(build: _Build) -> ImageRef | None:
-    names = [build.tag, *([build.watched_base] if build.watched_base else [])]
-    found = await _inspect(build.podman, names)
+async def find_image(
+    podman: Podman, tag: str, watched_base: str | None, max_age: timedelta | None
+) -> ImageRef | None:
+    """The image that `ensure_image` made under this tag; None when it has to be made anew.
+
+    Raises:
+        ImageRefused: it asks Podman for special treatment.
+        ImageBuildFailed: Podman cannot read its images.
+    """
+    found = await _inspect(podman, [tag, *([watched_base] if watched_base else [])])
     if found is None:
         return None
     refuse_annotations(found[0])
-    if build.watched_base and labels_of(found[0]).get(_BASE_LABEL) != found[1]["Id"]:
-        _log.info("base image changed", image=build.tag, base=build.watched_base)
+    if watched_base and labels_of(found[0]).get(_BASE_LABEL) != found[1]["Id"]:
+        _log.info("base image changed", image=tag, base=watched_base)
         return None
-    if build.max_age is not None and created_at(found[0]) < utc_now() - build.max_age:
-        _log.info("image too old", image=build.tag)
+    if max_age is not None and created_at(found[0]) < utc_now() - max_age:
+        _log.info("image too old", image=tag)
         return None
-    return ImageRef(found[0]["Id"], build.tag, built=False)
+    return ImageRef(found[0]["Id"], tag, built=False, watched_base=watched_base)
 
 
 async def _build(build: _Build) -> ImageRef:
     ids = {name: await _base_id(build, name) for name in build.bases}
-    await refuse_triggers(build.podman, list(ids.items()))
+    refuse_triggers(build.podman, list(ids.items()))
     labels = {**build.labels, _BASE_LABEL: ids.get(build.watched_base or "", "")}
     repo_tag = f"{build.tag}-repo"
     async with _networked(build, ids) as options:
@@ -210,7 +220,7 @@ async def _build(build: _Build) -> ImageRef:
             ],
         )
     image = await _checked(build.podman, build.tag)
-    return ImageRef(image["Id"], build.tag, built=True)
+    return ImageRef(image["Id"], build.tag, built=True, watched_base=build.watched_base)
 
 
 @asynccontextmanager

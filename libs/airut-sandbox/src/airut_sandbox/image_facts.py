@@ -1,11 +1,9 @@
 """What an image says about itself, and what of it is refused (field-notes row 46)."""
 
 import asyncio
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from airut_common.processes import ProcessFailed
@@ -27,17 +25,22 @@ class ImageRefused(SandboxError):
 
 
 async def inspect_images(podman: Podman, names: Sequence[str]) -> list[dict[str, Any]] | None:
-    """What Podman knows of the images, in order; None when one of them is not there.
+    """What Podman knows of the images, in order; None when one of them is not there. It is not asked again before
+    something has changed.
 
     Raises:
         ProcessError: Podman does not answer.
     """
+    stamp = podman.image_store.stamp()
+    if (known := podman.image_store.remembered(stamp, names)) is not None:
+        return known
     for _ in range(_TRIES):
         done = await podman.run(
             "image", "inspect", "--", *names, timeout_seconds=_INSPECT_SECONDS, check=False
         )
         if done.returncode == 0:
             images: list[dict[str, Any]] = json.loads(done.stdout)
+            podman.image_store.remember(stamp, names, images)
             return images
         # Podman fails with the same code when an image is missing and when somebody removes another one meanwhile.
         if not all([await image_exists(podman, name) for name in names]):
@@ -92,22 +95,16 @@ def refuse_annotations(image: Mapping[str, Any]) -> None:
             )
 
 
-async def refuse_triggers(podman: Podman, images: Sequence[tuple[str, str]]) -> None:
+def refuse_triggers(podman: Podman, images: Sequence[tuple[str, str]]) -> None:
     """Refuse bases (name, id) with ONBUILD triggers: those would be run unseen, and with all that a Dockerfile may
     not ask for. Podman shows them nowhere, so they are read from its store.
 
     Raises:
         ImageRefused: one has triggers, or its configuration cannot be read.
     """
-    form = "{{.Store.GraphRoot}}\n{{.Store.GraphDriverName}}"
-    done = await podman.run("info", "--format", form, timeout_seconds=_INSPECT_SECONDS)
-    root, _, driver = done.stdout.decode().strip().partition("\n")
     for name, image_id in images:
-        # containers/storage: an image's documents are files, named after them in base64.
-        document = base64.b64encode(f"sha256:{image_id}".encode()).decode()
-        path = Path(root) / f"{driver}-images" / image_id / f"={document}"
         try:
-            config = json.loads(path.read_bytes()).get("config") or {}
+            config = podman.image_store.read_config(image_id)
         except (OSError, ValueError) as error:
             raise ImageRefused(f"the configuration of the base image {name} cannot be read") from error
         if config.get("OnBuild"):

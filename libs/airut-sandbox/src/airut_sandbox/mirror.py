@@ -21,7 +21,7 @@ from airut_sandbox.remote import Clock, Remote, parse_ls_remote
 from airut_sandbox.tree import TreeEntry, TreeLimits, check_tree, parse_ls_tree, split_batch, write_tree
 from airut_sandbox.trust import trust_config
 
-__all__ = ["Head", "Mirror", "MirrorError", "MirrorProblem", "TreeLimits"]
+__all__ = ["MAX_FILE_BYTES", "Head", "Mirror", "MirrorError", "MirrorProblem", "TreeLimits"]
 
 _log = structlog.get_logger()
 
@@ -33,6 +33,7 @@ _TIDY_SECONDS = 45
 MANY_PACKS = 50
 MANY_LOOSE_OBJECTS = 6700
 """From so many on git itself would repack (`gc.autoPackLimit`, `gc.auto`); here it does so only when told to."""
+MAX_FILE_BYTES = 1024 * 1024
 _DEFAULT_LIMITS = TreeLimits()
 
 
@@ -100,21 +101,6 @@ class Mirror:
         except (GitTimedOut, TimeoutError) as error:
             reason = f"{self._where}: no answer within {timeout_seconds:g} seconds"
             raise MirrorError("timed-out", reason) from error
-
-    async def at_hand(self) -> Head | None:
-        """The default branch as the last fetch left it, without asking the remote; None when there is no such thing.
-        It may be out of date: what is read by it counts only after a `fetch` has said the same."""
-        if not await asyncio.to_thread(self.path.exists):
-            return None
-        try:
-            async with self.reading():
-                output = await self._local(
-                    Git(), "rev-parse", "HEAD^{commit}", "--symbolic-full-name", "HEAD"
-                )
-        except MirrorError:
-            return None  # the fetch finds out what is wrong, and mends it
-        commit, _, ref = output.decode("utf-8", "surrogateescape").strip().partition("\n")
-        return Head(ref.removeprefix("refs/heads/"), commit)
 
     async def _update(self, git: Git, clock: Clock) -> Head:
         remote = await self._ask_remote(git, clock)
@@ -203,7 +189,7 @@ class Mirror:
         )
         return Head(remote.branch, output.decode().strip())
 
-    async def read_file(self, commit: str, path: str, *, max_bytes: int = 1024 * 1024) -> bytes | None:
+    async def read_file(self, commit: str, path: str, *, max_bytes: int = MAX_FILE_BYTES) -> bytes | None:
         """A regular file's bytes; None when the commit has no such path.
 
         Raises:

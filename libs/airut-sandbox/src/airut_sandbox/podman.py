@@ -20,6 +20,7 @@ from airut_common.processes import Completed, ProcessError, ProcessFailed, Proce
 from . import podman_config
 from .disk import HostDisk
 from .errors import PodmanUnusable
+from .image_store import ImageStore
 from .seccomp import install_profile
 
 log = structlog.get_logger()
@@ -61,6 +62,7 @@ class Podman:
     init_program: Path | None
     """What `--init` runs as process 1; without it nobody reaps the orphans in a sandbox."""
     seccomp_profile: Path
+    image_store: ImageStore = field(default_factory=ImageStore, repr=False, compare=False)
     known_images: dict[str, ImageFacts] = field(default_factory=dict, repr=False, compare=False)
     """Facts by image id; an id stands for one content for ever."""
     disk: HostDisk = field(default_factory=HostDisk, repr=False, compare=False)
@@ -241,8 +243,12 @@ async def _try(podman: Podman, rootfs: Path) -> Podman:
         log.warning(
             "resource limits could not be read back", output=done.stderr[-300:].decode("utf-8", "replace")
         )
-    info = await podman.run("info", "--format", "{{.Host.OCIRuntime.Name}}")
-    return replace(podman, runtime=info.stdout.decode().strip(), limits_enforced=enforced)
+    info = await podman.run(
+        "info", "--format", "{{.Host.OCIRuntime.Name}}\n{{.Store.GraphDriverName}}\n{{.Store.GraphRoot}}"
+    )
+    name, driver, root = info.stdout.decode().strip().split("\n")
+    store = ImageStore(Path(root) / f"{driver}-images")
+    return replace(podman, runtime=name, limits_enforced=enforced, image_store=store)
 
 
 def _brief(error: ProcessError) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 from airut_common.processes import ProcessError
 
 from .attach import attach_network
-from .creation import Created
+from .creation import Created, Inspection
 from .disk import Why
 from .disk_watch import DiskWatch, open_disk_watch
 from .errors import SandboxError, SandboxRefused
@@ -93,6 +93,15 @@ class Sandbox:
             created.pid, user_ns=created.user_ns, net_ns=created.net_ns, socket=socket, token=token
         )
 
+    async def inspected(self) -> Inspection:
+        """What Podman says that it made. `run` asks by itself; whoever uses a sandbox without running it must.
+
+        Raises:
+            SandboxRefused: it is not what was asked for.
+            SandboxError: Podman does not say.
+        """
+        return await asyncio.shield(self._created.inspection)
+
     @contextmanager
     def watched(self, on_end: Callable[[], None]) -> Iterator[None]:
         """Call `on_end` once if the first process dies while the context is open; for a sandbox that is not run."""
@@ -137,11 +146,12 @@ class Sandbox:
         loop.add_reader(self._created.pidfd, self._note_end)
         try:
             created = self._created
+            inspection = await self.inspected()
             async with open_disk_watch(
                 *(self._spec, self._podman.disk),
                 pid=created.pid,
                 user_ns=created.user_ns,
-                layer=created.layer,
+                layer=inspection.layer,
             ) as disk:
                 if self._spec.may_clean_up:
                     await disk.allow_for_what_is_there()

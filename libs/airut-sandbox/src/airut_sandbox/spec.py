@@ -121,12 +121,13 @@ def create_arguments(
     mounts: Sequence[Mount],
     env_path: Path,
     id_path: Path,
+    pid_path: Path,
     unset: Sequence[str],
 ) -> list[str]:
     """`podman create …` for a sandbox. `mounts` are all of them, our own small files included."""
     return [
         # Podman does not print the id of a container whose streams are passed through.
-        *("create", "--pull=never", f"--name={spec.name}", f"--cidfile={id_path}"),
+        *("create", "--pull=never", f"--name={spec.name}", f"--cidfile={id_path}", f"--pidfile={pid_path}"),
         *_isolation(podman.seccomp_profile),
         *(["--init"] if podman.init_program else []),
         *(_limits(spec.limits) if podman.limits_enforced else []),

@@ -14,7 +14,7 @@ from airut_orchestrator.failures import missing
 from airut_orchestrator.patience import beside
 from airut_orchestrator.sessions import EgressSessions
 from airut_sandbox.build_network import BuildNetwork, open_namespace
-from airut_sandbox.image import ImageRef, Overlay, ensure_image
+from airut_sandbox.image import ImageRef, Overlay, ensure_image, find_image
 from airut_sandbox.image_build import OnOutput
 from airut_sandbox.mirror import Head, Mirror
 from airut_sandbox.podman import Podman
@@ -45,6 +45,14 @@ class Expected:
     found: asyncio.Task[ImageRef]
 
 
+@dataclass(frozen=True)
+class _Known:
+    """The image of a repository's last task. What is made by an equal recipe is found under the same tag."""
+
+    recipe: Recipe
+    image: ImageRef
+
+
 class Images:
     """Images of this installation."""
 
@@ -54,7 +62,7 @@ class Images:
         self._sessions = sessions
         self._scratch = scratch
         self._installation = installation
-        self._last: dict[str, Recipe] = {}
+        self._last: dict[str, _Known] = {}
 
     async def ensure(self, recipe: Recipe, task: str, tell: OnOutput) -> ImageRef:
         """Find or build it; what the build asks of the network is told as requests of `task`, and `tell` gets what it
@@ -64,6 +72,12 @@ class Images:
             TaskFailure: the default branch has no folder to build from, or the build was refused its network.
             ImageRefused, ImageBuildFailed, MirrorError: it cannot be built.
         """
+        max_age = _days(recipe.image.max_age_days)
+        known = self._last.get(recipe.repo)
+        if known is not None and known.recipe == recipe:
+            last = known.image
+            if (found := await find_image(self._podman, last.tag, last.watched_base, max_age)) is not None:
+                return found
         folder = self._scratch / f"context-{new_id()}"
         try:
             if not await recipe.mirror.export_tree(recipe.head.commit, CONTAINER_FOLDER, folder):
@@ -76,13 +90,13 @@ class Images:
                 repo=recipe.repo,
                 base_image=recipe.base_image,
                 build_args=recipe.image.build_args,
-                max_age=_days(recipe.image.max_age_days),
+                max_age=max_age,
                 network=self._network(recipe, task),
                 on_output=tell,
             )
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-        self._last[recipe.repo] = recipe
+        self._last[recipe.repo] = _Known(recipe, image)
         return image
 
     def _network(self, recipe: Recipe, task: str) -> BuildNetwork | None:
@@ -114,12 +128,12 @@ class Images:
     async def expecting(self, repo: str, task: str, tell: OnOutput) -> AsyncIterator[Expected | None]:
         """Look for the image of the repository's last task, beside what goes on meanwhile: Podman takes as long to
         answer as git does, and mostly nothing has changed."""
-        recipe = self._last.get(repo)
-        if recipe is None:
+        known = self._last.get(repo)
+        if known is None:
             yield None
             return
-        async with beside(self.ensure(recipe, task, tell)) as found:
-            yield Expected(recipe, found)
+        async with beside(self.ensure(known.recipe, task, tell)) as found:
+            yield Expected(known.recipe, found)
 
 
 def _days(number: int | None) -> timedelta | None:

@@ -23,7 +23,7 @@ from airut_orchestrator.sessions import EgressSessions
 from airut_sandbox.agent_channel import AgentProgram, Agents
 from airut_sandbox.git_progress import OnProgress
 from airut_sandbox.image import Overlay, git_config
-from airut_sandbox.mirror import Head, Mirror
+from airut_sandbox.mirror import MAX_FILE_BYTES, Head, Mirror
 from airut_sandbox.outbox import InboxEntry, InboxFile, fill_inbox
 from airut_sandbox.podman import Podman
 from airut_sandbox.workspace import create_workspace
@@ -74,6 +74,15 @@ class NetworkPolicy:
     """How messages call it."""
 
 
+@dataclass(frozen=True)
+class _File:
+    """A file of a commit."""
+
+    commit: str
+    data: bytes | None
+    """None: it has none of that name."""
+
+
 EVERYTHING: Final = NetworkPolicy('domains: ["*"]\n', "network_sandbox: false")
 
 
@@ -100,6 +109,8 @@ class Preparer:
         self._reserve = reserve
         self._scratch = state / "scratch"
         self.images = Images(podman, self._scratch, installation, sessions)
+        self._heads: dict[str, Head] = {}
+        self._files: dict[tuple[str, str], _File] = {}
 
     def clean(self) -> None:
         """At start: remove what a killed process left."""
@@ -157,7 +168,14 @@ class Preparer:
             MirrorError: the remote or its content cannot be used.
         """
         with watch.stage("mirror"):
-            return await origin.mirror.fetch(origin.repo.git.username, token, on_progress=on_progress)
+            head = await origin.mirror.fetch(origin.repo.git.username, token, on_progress=on_progress)
+        self._heads[origin.repo_id] = head
+        return head
+
+    def last_head(self, origin: Origin) -> Head | None:
+        """What the last fetch here said. It may be out of date: what is prepared by it counts only after a fetch has
+        said the same."""
+        return self._heads.get(origin.repo_id)
 
     async def policy(self, source: Source) -> NetworkPolicy:
         """The network policy on the default branch; where the operator has switched the network sandbox off, one that
@@ -168,7 +186,7 @@ class Preparer:
         """
         if not source.repo.network_sandbox:
             return EVERYTHING
-        data = await source.mirror.read_file(source.head.commit, POLICY_FILE)
+        data = await self._read(source, POLICY_FILE)
         if data is None:
             raise missing(POLICY_FILE, source.head.branch)
         try:
@@ -187,7 +205,7 @@ class Preparer:
         Raises:
             TaskFailure: it cannot be used.
         """
-        data = await source.mirror.read_file(source.head.commit, PREAMBLE_FILE, max_bytes=MAX_PREAMBLE_BYTES)
+        data = await self._read(source, PREAMBLE_FILE, max_bytes=MAX_PREAMBLE_BYTES)
         if data is None:
             return BUILT_IN
         try:
@@ -198,6 +216,15 @@ class Preparer:
                 f"`{PREAMBLE_FILE}` on the default branch cannot be used, so nothing was run: {error}. "
                 "Mend it, merge, and reply in this thread.",
             ) from None
+
+    async def _read(self, source: Source, path: str, *, max_bytes: int = MAX_FILE_BYTES) -> bytes | None:
+        """A file as the mirror has it; it is not asked again while the commit, which says it all, is the same."""
+        key, commit = (source.repo_id, path), source.head.commit
+        known = self._files.get(key)
+        if known is None or known.commit != commit:
+            data = await source.mirror.read_file(commit, path, max_bytes=max_bytes)
+            known = self._files[key] = _File(commit, data)
+        return known.data
 
     def recipe(self, source: Source, ca_pem: str) -> Recipe:
         """What the repository's image is made of.

@@ -238,7 +238,7 @@ class Runner:
     async def _by_what_is_known(self, job: _Job, ahead: _Ahead) -> Result:
         """Prepare by the default branch as it was last known, while the remote is asked whether it is still that; the
         agent starts when it has said so, and everything is done again when it says something else."""
-        known = await ahead.origin.mirror.at_hand() if ahead.folders.has_workspace else None
+        known = self._preparer.last_head(ahead.origin) if ahead.folders.has_workspace else None
         if known is not None:
             async with beside(self._on_branch(job, ahead, known)) as guess:
                 if await ahead.head == known:
