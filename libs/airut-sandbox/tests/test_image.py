@@ -1,11 +1,11 @@
 """Images on real Podman. Field-notes rows 46, 65, 66, 73."""
 
 import asyncio
-import contextlib
 import os
 import secrets
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ import pytest
 import trustme
 
 import airut_sandbox.old_images as old_images_module
+from airut_common.processes import ProcessFailed
 from airut_sandbox.base_image import ensure_base_image
 from airut_sandbox.image import (
     DockerfileRefused,
@@ -170,7 +171,7 @@ async def test_a_dockerfile_that_is_none(builder: Builder) -> None:
 def processes_with(marker: str) -> list[str]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             if marker.encode() in path.read_bytes():
                 found.append(path.parent.name)
     return found
@@ -200,8 +201,10 @@ class Endless:
                 await asyncio.sleep(0.1)
 
     async def containers(self) -> str:
-        done = await self.builder.podman.run("ps", "--all", "--external", "--format", "{{.Image}}")
-        return done.stdout.decode()
+        while True:
+            with suppress(ProcessFailed):  # Podman gives up when others remove a container meanwhile
+                done = await self.builder.podman.run("ps", "--all", "--external", "--format", "{{.Image}}")
+                return done.stdout.decode()
 
 
 async def test_row_65_an_endless_build_is_stopped_and_nothing_stays(builder: Builder) -> None:
