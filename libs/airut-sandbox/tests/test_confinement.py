@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from airut_sandbox.build_network import open_namespace
 from airut_sandbox.container import Mount, open_sandbox
 from airut_sandbox.errors import SandboxError, SandboxRefused
 from airut_sandbox.readback import Facts, read_facts
@@ -115,6 +116,35 @@ async def test_a_process_that_cannot_be_looked_at_is_refused(bench: Bench) -> No
     with pytest.raises(SandboxRefused, match="could not be checked"):
         async with open_sandbox(bench.podman, bench.spec(), look=denied):
             pytest.fail("the sandbox was accepted")
+
+
+async def test_what_podman_does_not_say_of_its_container_is_no_consent(bench: Bench, tmp_path: Path) -> None:
+    """Its answer comes while the network is made; without one nothing starts."""
+    (program := tmp_path / "podman").write_text(
+        '#!/bin/sh\n[ "$1 $2" = "container inspect" ] && { echo "no answer" >&2; exit 125; }\nexec podman "$@"\n'
+    )
+    program.chmod(0o700)
+    silent = replace(bench.podman, argv=(str(program),))
+    with pytest.raises(SandboxError, match=r"could not be inspected.*no answer"):
+        async with open_sandbox(silent, bench.shell("echo ran > /workspace/ran")) as sandbox:
+            await sandbox.run(b"", Output(), 60)
+    assert not (bench.workspace / "ran").exists()
+    assert await bench.containers() == []
+
+
+async def test_a_namespace_for_a_build_is_not_given_out_before_podman_has_said_what_it_made(
+    bench: Bench,
+) -> None:
+    changer = str(Path(flag_changer.__file__))
+    spoiled = replace(
+        bench.podman, argv=(sys.executable, changer, "--umask=", "--device=/dev/null:/dev/extra")
+    )
+    labels = {"airut.installation": bench.installation}
+    name = f"airut-{secrets.token_hex(8)}"
+    with pytest.raises(SandboxError, match=r"a device of the host|/dev/extra"):
+        async with open_namespace(spoiled, bench.image, name=name, labels=labels):
+            pytest.fail("the namespace was given out")
+    assert await bench.containers() == []
 
 
 async def _derive(bench: Bench, *changes: str) -> str:

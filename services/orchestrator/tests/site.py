@@ -183,7 +183,7 @@ class Site:
         finally:
             await other.end()
             await egress.stop()
-            await _remove_images(other)
+            await remove_images(other)
 
     @property
     def git(self) -> GitServer:
@@ -418,7 +418,7 @@ async def open_site(
             for loop in loops:
                 loop.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
-            await _remove_images(site)
+            await remove_images(site)
 
 
 @asynccontextmanager
@@ -430,7 +430,8 @@ async def _own_bus(folder: Path) -> AsyncIterator[NatsServer]:
         yield nats
 
 
-async def _remove_images(site: Site) -> None:
+async def remove_images(site: Site) -> None:
+    """Those that were made for it."""
     ids = dict.fromkeys(image["Id"] for image in await images_of(site.podman, site.installation))
     if ids:
         # Without `--force`: that also removes the containers of others who build upon a layer of ours.

@@ -16,7 +16,7 @@ from airut_common.testing.builders import email_route
 from airut_sandbox.testing.containers import base_image, podman
 from airut_sandbox.testing.git_server import run_git
 
-from .site import DOCKERFILE, POLICY, VERSION, Site, broken, good_files, open_site
+from .site import DOCKERFILE, POLICY, VERSION, Site, broken, good_files, open_site, remove_images
 
 __all__ = ["base_image", "podman"]  # fixtures
 
@@ -181,6 +181,29 @@ async def test_what_is_prepared_for_a_branch_that_has_moved_is_given_up_at_once(
     assert again.text == "1"
     *guessed, _ = site.egress.opened[opened:]
     assert len(guessed) <= 1, "it did not ask again and again"
+
+
+async def test_an_image_that_somebody_removed_is_built_again(site: Site) -> None:
+    first = await site.ask("result('ok')")
+    await remove_images(site)
+    again = await site.ask("result('again')", conversation=first.conversation)
+    assert again.text == "again"
+    assert [event for event in site.outputs(again.id) if event.type == "build"]
+
+
+async def test_a_reply_is_not_slowed_by_questions_whose_answer_is_known(site: Site) -> None:
+    """Each would be a process that somebody waits for: of git, what the commit holds; of Podman, what its image is."""
+    first = await site.ask("result('ok')")
+    mirror = site.state / "mirrors" / "demo.git"
+    _unpack(mirror)
+    policy = run_git("rev-parse", "HEAD:.airut/network-allowlist.yaml", cwd=mirror).strip()
+    (there := mirror / "objects" / policy[:2] / policy[2:]).rename(aside := there.with_suffix(".aside"))
+    try:
+        again = await site.ask("result('again')", conversation=first.conversation)
+    finally:
+        aside.rename(there)
+    assert again.text == "again"
+    assert "mirror_read_again" not in site.log()
 
 
 async def test_what_was_wrong_with_the_copy_of_a_repository_is_no_trouble_once_the_fetch_has_mended_it(
