@@ -58,6 +58,7 @@ class FakeRunner:
             await self.gate(task.id).wait()
         except asyncio.CancelledError:
             self.cancelled.append(task.id)
+            self.changed.set()
             if work.stopped_by is None:
                 raise
             asyncio.current_task().uncancel()
@@ -335,6 +336,61 @@ async def test_a_conversation_is_free_again_when_its_task_was_lost(bench: Bench,
     keeping.cancel()
     await asyncio.gather(keeping, return_exceptions=True)
     assert bench.runner.begun == ["a"]
+
+
+@pytest.mark.parametrize("by", ["ada", None])
+async def test_a_task_that_ends_in_the_moment_it_begins_gives_its_place_back(
+    bench: Bench, monkeypatch, by: str | None
+) -> None:
+    """A person stops it, or another host has it, before its first step."""
+    begin_next, dispatcher = Store.begin_next, bench.dispatcher
+    ends: list[bool] = []
+
+    def end(task: str) -> None:
+        ends.append(dispatcher.stop_running(task, by) if by else dispatcher._let_everything_go() is None)
+
+    async def begin(store: Store, *arguments: Any) -> QueuedTask | None:
+        task = await begin_next(store, *arguments)
+        if task is not None and not ends:
+            asyncio.get_running_loop().call_soon(end, task.id)
+        return task
+
+    monkeypatch.setattr(Store, "begin_next", begin)
+    await bench.ask("a")
+    async with bench.running():
+        if by is None:
+            await bench.runner.until(lambda: bench.runner.begun == ["a", "a"])
+            bench.runner.gate("a").set()
+        await bench.until_state("a", "replying")
+    assert ends == [True]
+    assert (await answers(bench))["a"][0] == ("stopped" if by else "done")
+
+
+async def test_what_is_let_go_cleans_up_without_being_disturbed(bench: Bench, monkeypatch) -> None:
+    cleaned: list[str] = []
+
+    async def run(task: QueuedTask, *_: object) -> Finished:
+        bench.runner.running.add(task.id)
+        bench.runner.changed.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await bench.runner.gate(task.id).wait()
+            cleaned.append(task.id)
+            bench.runner.running.discard(task.id)
+        raise AssertionError("it was not let go")
+
+    monkeypatch.setattr(bench.runner, "run", run)
+    await bench.ask("a")
+    async with bench.running():
+        await bench.runner.until(lambda: bench.runner.running == {"a"})
+        for _ in range(3):
+            bench.dispatcher._let_everything_go()
+            await asyncio.sleep(0)
+        bench.stopping.set()
+        bench.runner.gate("a").set()
+        await bench.until_state("a", "queued")
+    assert cleaned == ["a"]
 
 
 # -- a person stops ----------------------------------------------------------------------------------------

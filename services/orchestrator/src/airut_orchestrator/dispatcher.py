@@ -133,6 +133,8 @@ class Dispatcher:
         """This host was away for so long that another one has its task now."""
         if work.agent_is_done or work.task is None:
             return  # its result is about to be stored, or has just been
+        if work.task.cancelling():
+            return  # it is on its way out; another cancellation would only disturb its cleaning up
         log.warning("task_lost_to_another_host", task=task)
         work.task.cancel()
 
@@ -163,8 +165,12 @@ class Dispatcher:
             if task is None:
                 return POLL_SECONDS if self._store.database.is_shared else None
             work = self._running[task.id] = Work(task.conversation)
-            work.task = asyncio.get_running_loop().create_task(
-                self._see_through(task, work), name=f"task-{task.id[:8]}"
+            # Eager: what is cancelled before its first step runs no `finally`, and would keep its place for ever.
+            work.task = asyncio.Task(
+                self._see_through(task, work),
+                loop=asyncio.get_running_loop(),
+                name=f"task-{task.id[:8]}",
+                eager_start=True,
             )
         return None
 
