@@ -18,6 +18,7 @@ from airut_sandbox.build_network import declare_variables
 from airut_sandbox.dockerfile import DockerfileRefused
 from airut_sandbox.overlay import CA_PATH, CA_VARIABLES
 from airut_sandbox.podman import Podman
+from airut_sandbox.testing.containers import list_images
 
 from .test_standalone import HOST, REAL, Ci
 
@@ -70,11 +71,9 @@ async def builder(tmp_path: Path, base_image: str, podman: Podman) -> AsyncItera
         origin.write_ca(tmp_path / "ca.pem")
         found = Builder(ci, origin)
         yield found
-        ours = f"--filter=label=mine={found.mark}"
-        ids = (await podman.run("images", "--all", "--quiet", "--no-trunc", ours)).stdout.decode().split()
-        if ids:
+        if ids := await list_images(podman, "--all", f"--filter=label=mine={found.mark}"):
             # Thousands of old images make every later question slow.
-            await podman.run("rmi", "--ignore", *dict.fromkeys(ids), check=False)
+            await podman.run("rmi", "--ignore", *ids, check=False)
 
 
 @pytest.mark.integration
@@ -151,8 +150,10 @@ async def test_nothing_of_it_is_left_in_the_image_or_on_the_host(builder: Builde
         *steps, command="env | cut -d= -f1 | sort; ls /etc/airut; cat /etc/airut/ca.pem"
     )
     assert "BEGIN CERTIFICATE" in said
-    ours = "--filter=reference=localhost/airut/standalone/*"
-    ids = (await podman.run("images", "--quiet", "--no-trunc", ours)).stdout.decode().split()
+    # Others on this host build, and remove, images of such names.
+    ours = ("--filter=reference=localhost/airut/standalone/*", f"--filter=label=mine={builder.mark}")
+    ids = await list_images(podman, *ours)
+    assert ids
     for image in json.loads((await podman.run("image", "inspect", *ids)).stdout):
         config = image["Config"]
         assert not [entry for entry in config.get("Env", ()) if entry.partition("=")[0] in CA_VARIABLES]

@@ -29,6 +29,7 @@ from airut_sandbox.image import (
 from airut_sandbox.image_build import guarded_argv
 from airut_sandbox.old_images import old_images, remove_image
 from airut_sandbox.podman import Podman, probe_podman
+from airut_sandbox.testing.containers import list_images
 from airut_sandbox.testing.tiny_image import import_tiny_image
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -73,13 +74,7 @@ class Builder:
 
     async def clean(self) -> None:
         label = f"--filter=label=airut.installation={self.installation}"
-        for _ in range(5):
-            # Podman 4 fails to list when an image of somebody else goes away meanwhile.
-            done = await self.podman.run("images", "--all", "--quiet", "--no-trunc", label, check=False)
-            if done.returncode == 0:
-                break
-        ids = list(dict.fromkeys(done.stdout.decode().split()))
-        if ids:
+        if ids := await list_images(self.podman, "--all", label):
             await self.podman.run("rmi", "--ignore", *ids, check=False)
         if not self.keep_base:
             await self.podman.run("rmi", "--force", "--ignore", self.base, check=False)
