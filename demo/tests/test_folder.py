@@ -65,10 +65,11 @@ async def test_a_link_or_a_file_in_its_place_is_left_alone(tmp_path: Path) -> No
     assert (elsewhere / "precious").exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="giving files away needs root")
 async def test_the_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
-    (path := tmp_path / "theirs").mkdir()
-    os.chown(path, 12345, 12345)
+    path = Path("/")
+    if os.geteuid() == 0:
+        (path := tmp_path / "theirs").mkdir()
+        os.chown(path, 12345, 12345)
     with pytest.raises(DemoFailed, match="not a folder of yours"):
         async with demo_folder(path):
             pass
