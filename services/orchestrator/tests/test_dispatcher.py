@@ -347,7 +347,11 @@ async def test_a_task_that_ends_in_the_moment_it_begins_gives_its_place_back(
     ends: list[bool] = []
 
     def end(task: str) -> None:
-        ends.append(dispatcher.stop_running(task, by) if by else dispatcher._let_everything_go() is None)
+        if by is not None:
+            ends.append(dispatcher.stop_running(task, by))
+        else:
+            dispatcher._let_everything_go()
+            ends.append(True)
 
     async def begin(store: Store, *arguments: Any) -> QueuedTask | None:
         task = await begin_next(store, *arguments)

@@ -166,6 +166,7 @@ class Dispatcher:
                 return POLL_SECONDS if self._store.database.is_shared else None
             work = self._running[task.id] = Work(task.conversation)
             # Eager: what is cancelled before its first step runs no `finally`, and would keep its place for ever.
+            # (Python 3.13.0 starts eagerly only when it is told the loop.)
             work.task = asyncio.Task(
                 self._see_through(task, work),
                 loop=asyncio.get_running_loop(),
