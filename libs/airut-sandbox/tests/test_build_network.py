@@ -16,9 +16,9 @@ from airut_common.contracts.v1 import new_id
 from airut_egress.testing.origin import Answer, Origin
 from airut_sandbox.build_network import declare_variables
 from airut_sandbox.dockerfile import DockerfileRefused
+from airut_sandbox.image_facts import list_images
 from airut_sandbox.overlay import CA_PATH, CA_VARIABLES
 from airut_sandbox.podman import Podman
-from airut_sandbox.testing.containers import list_images
 
 from .test_standalone import HOST, REAL, Ci
 
@@ -71,9 +71,9 @@ async def builder(tmp_path: Path, base_image: str, podman: Podman) -> AsyncItera
         origin.write_ca(tmp_path / "ca.pem")
         found = Builder(ci, origin)
         yield found
-        if ids := await list_images(podman, "--all", f"--filter=label=mine={found.mark}"):
+        if images := await list_images(podman, "--all", f"--filter=label=mine={found.mark}"):
             # Thousands of old images make every later question slow.
-            await podman.run("rmi", "--ignore", *ids, check=False)
+            await podman.run("rmi", "--ignore", *{image["Id"] for image in images}, check=False)
 
 
 @pytest.mark.integration
@@ -152,7 +152,7 @@ async def test_nothing_of_it_is_left_in_the_image_or_on_the_host(builder: Builde
     assert "BEGIN CERTIFICATE" in said
     # Others on this host build, and remove, images of such names.
     ours = ("--filter=reference=localhost/airut/standalone/*", f"--filter=label=mine={builder.mark}")
-    ids = await list_images(podman, *ours)
+    ids = {image["Id"] for image in await list_images(podman, *ours)}
     assert ids
     for image in json.loads((await podman.run("image", "inspect", *ids)).stdout):
         config = image["Config"]

@@ -27,9 +27,9 @@ from airut_sandbox.image import (
     git_config,
 )
 from airut_sandbox.image_build import guarded_argv
+from airut_sandbox.image_facts import images_of
 from airut_sandbox.old_images import old_images, remove_image
 from airut_sandbox.podman import Podman, probe_podman
-from airut_sandbox.testing.containers import list_images
 from airut_sandbox.testing.tiny_image import import_tiny_image
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -73,9 +73,8 @@ class Builder:
         return done.stdout.decode()
 
     async def clean(self) -> None:
-        label = f"--filter=label=airut.installation={self.installation}"
-        if ids := await list_images(self.podman, "--all", label):
-            await self.podman.run("rmi", "--ignore", *ids, check=False)
+        if images := await images_of(self.podman, self.installation, "--all"):
+            await self.podman.run("rmi", "--ignore", *{image["Id"] for image in images}, check=False)
         if not self.keep_base:
             await self.podman.run("rmi", "--force", "--ignore", self.base, check=False)
 

@@ -67,15 +67,24 @@ async def images_of(podman: Podman, installation: str, *options: str) -> list[di
     Raises:
         ProcessError: Podman does not answer.
     """
+    found = await list_images(podman, *options, f"--filter=label={INSTALLATION_LABEL}")
+    # Compared here, because Podman's filter reads a value as a pattern.
+    return [image for image in found if labels_of(image).get(INSTALLATION_LABEL) == installation]
+
+
+async def list_images(podman: Podman, *options: str) -> list[dict[str, Any]]:
+    """What `podman images OPTIONS` lists.
+
+    Raises:
+        ProcessError: Podman does not answer.
+    """
     for _ in range(_TRIES):
         done = await podman.run(
-            "images", *options, f"--filter=label={INSTALLATION_LABEL}", "--format=json",
-            timeout_seconds=_LIST_SECONDS, check=False,
-        )  # fmt: skip
+            "images", *options, "--format=json", timeout_seconds=_LIST_SECONDS, check=False
+        )
         if done.returncode == 0:
             found: list[dict[str, Any]] = json.loads(done.stdout or b"[]")
-            # Compared here, because Podman's filter reads a value as a pattern.
-            return [image for image in found if labels_of(image).get(INSTALLATION_LABEL) == installation]
+            return found
         # Podman gives up on the whole list when somebody removes an image meanwhile, which may be one of many.
         await asyncio.sleep(_PAUSE_SECONDS)
     raise ProcessFailed("podman", done)

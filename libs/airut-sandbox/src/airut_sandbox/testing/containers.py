@@ -105,17 +105,6 @@ def bench(podman: Podman, base_image: str, tmp_path: Path) -> Bench:
     return Bench(podman, base_image, workspace)
 
 
-async def list_images(podman: Podman, *options: str) -> list[str]:
-    """The ids that `podman images OPTIONS` lists. Podman gives up when somebody removes an image meanwhile, which tests
-    beside this one do all the time."""
-    for _ in range(10):
-        done = await podman.run("images", "--quiet", "--no-trunc", *options, check=False)
-        if done.returncode == 0:
-            return list(dict.fromkeys(done.stdout.decode().split()))
-        await asyncio.sleep(0.2)
-    raise processes.ProcessFailed("podman", done)
-
-
 async def compile_static(source: Path, target: Path) -> Path:
     """A C program without libraries, so that it runs in any image."""
     await processes.run(["gcc", "-static", "-O1", "-o", str(target), str(source)], timeout_seconds=60)
